@@ -1,0 +1,146 @@
+"""The command line's grammar, and its completion."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+import argcomplete
+
+from .. import __version__
+
+CONFIG = re.compile(r"--[A-Z]\w*\.\w+=")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def split_config(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The command's own arguments, and those that set a trait: ``--SessionManager.x=y``."""
+    config = [a for a in argv if CONFIG.match(a)]
+    return [a for a in argv if not CONFIG.match(a)], config
+
+
+def duration(text: str) -> float:
+    """``90``, ``90s``, ``15m``, ``2h``, ``1.5d`` as seconds."""
+    match = DURATION.fullmatch(text)
+    if match is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a time such as 90, 15m, 2h or 1.5d")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def count(text: str) -> int:
+    """A whole number from 0."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 0")
+    return int(text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser, with completion switched on."""
+    parser = argparse.ArgumentParser(
+        prog="jupyter sessions",
+        description="Launch, list and control sessions: VS Code, desktops, any web service.",
+        epilog="A session is named by its id, the beginning of its id, or its name.",
+    )
+    parser.set_defaults(json=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=summary)
+        sub.add_argument("--json", action="store_true", help="print JSON, as the REST API answers")
+        return sub
+
+    command("apps", "what can be started")
+    command("spawners", "where sessions can run")
+    _start(command("start", "start a session"))
+    sub = command("list", "your sessions")
+    sub.add_argument("-a", "--all", action="store_true", help="the ended ones too")
+    _session(command("show", "all about one session"))
+    sub = command("open", "open a session in the browser; start a Jupyter server if none runs")
+    _session(sub)
+    sub.add_argument("--no-browser", action="store_true", help="only print the URL")
+    _logs(command("logs", "a session's log"))
+    sub = command("stop", "end sessions")
+    _session(sub, several=True)
+    sub.add_argument("--all", action="store_true", help="all of them")
+    sub.add_argument("--no-wait", action="store_true", help="return at once")
+    sub = command("restart", "start a session again: same id, same URL")
+    _session(sub)
+    sub.add_argument("--wait", action="store_true", help="return when it runs, or has failed")
+    sub = command("extend", "give a session more time")
+    _session(sub)
+    sub.add_argument("time", type=duration, help="how much more: 90, 15m, 2h, 1d")
+    sub = command("rename", "give a session another name")
+    _session(sub)
+    sub.add_argument("name", help="the new name")
+    sub = command("rm", "end sessions and forget them with all their files")
+    _session(sub, several=True)
+    sub.add_argument("--ended", action="store_true", help="all that have ended")
+    sub = command("completion", "print the shell code that completes this command")
+    sub.add_argument("shell", choices=["bash", "zsh", "fish"])
+    argcomplete.autocomplete(parser)
+    return parser
+
+
+def _start(sub: argparse.ArgumentParser) -> None:
+    _completer(sub.add_argument("app", help="which app: `jupyter sessions apps` lists them"), _apps)
+    sub.add_argument("-n", "--name", help="what to call it (default: the app's title)")
+    spawner = sub.add_argument("-s", "--spawner", help="where to run it (default: local)")
+    _completer(spawner, _spawners)
+    sub.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the app; may be repeated",
+    )
+    sub.add_argument("-C", "--cwd", help="the folder to start in (default: this one)")
+    sub.add_argument("-t", "--timeout", type=duration, help="end it after 90s, 15m, 2h, 1d")
+    sub.add_argument("--wait", action="store_true", help="return when it runs, or has failed")
+
+
+def _logs(sub: argparse.ArgumentParser) -> None:
+    _session(sub)
+    sub.add_argument("-f", "--follow", action="store_true", help="go on until the session ends")
+    sub.add_argument("-n", "--lines", type=count, default=200, help="how many lines (default: 200)")
+
+
+def _session(sub: argparse.ArgumentParser, *, several: bool = False) -> None:
+    argument = (
+        sub.add_argument("sessions", nargs="*", metavar="SESSION")
+        if several
+        else sub.add_argument("session", metavar="SESSION")
+    )
+    _completer(argument, _sessions)
+
+
+def _completer(argument: argparse.Action, completer: Any) -> None:
+    argument.completer = completer  # type: ignore[attr-defined]
+
+
+def _apps(**_: Any) -> list[str]:
+    from ..apps.folders import Broken, folders, read_folder
+
+    return [a.name for f in folders() for a in read_folder(f) if not isinstance(a, Broken)]
+
+
+def _sessions(**_: Any) -> dict[str, str]:
+    from pathlib import Path
+
+    from jupyter_core.paths import jupyter_data_dir
+
+    from ..store import SessionStore
+
+    sessions, _unreadable = SessionStore(Path(jupyter_data_dir(), "jupyter_sessions")).list()
+    return {s.id: f"{s.name} ({s.state})" for s in sessions}
+
+
+def _spawners(**_: Any) -> list[str]:
+    from jupyter_core.application import JupyterApp
+
+    app = JupyterApp(config_file_name="jupyter_server_config")
+    app.load_config_file()
+    return ["local", *app.config.SessionManager.get("spawners", {})]

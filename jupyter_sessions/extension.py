@@ -1,0 +1,85 @@
+"""The Jupyter Server extension: it wires the parts together and has no logic of its own."""
+
+from __future__ import annotations
+
+import os
+
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
+
+from .api import NAMESPACE, handlers
+from .events import EventEmitter
+from .gateway import Gateway
+from .locating import Locator
+from .manager import SessionManager
+from .session import Session, State
+
+
+class SessionsExtension(ExtensionApp):
+    """Sibling sessions, under the Jupyter server's own URL."""
+
+    name = "jupyter_sessions"
+    extension_url = "/"
+    load_other_extensions = True
+    classes = [SessionManager]
+
+    manager: SessionManager
+    gateway: Gateway
+
+    def initialize_settings(self) -> None:
+        """Make the manager and the gateway. Nothing runs yet."""
+        server = self._server()
+        self.manager = SessionManager(
+            parent=self,
+            log=self.log,
+            base_url=server.base_url,
+            root_dir=server.root_dir,
+            activity=lambda session_id: self.gateway.last_activity(session_id),
+        )
+        self.gateway = Gateway(
+            locate=Locator(self.manager, self.manager.connections),
+            base_url=server.base_url,
+            log=self.log,
+            api_url=f"{server.base_url}{NAMESPACE}/",
+            trust_forwarded=server.trust_xheaders,
+        )
+        self.settings["jupyter_sessions_manager"] = self.manager
+        if server.event_logger is not None:
+            self.manager.observers.append(EventEmitter(server.event_logger, self.manager.describe))
+        self.manager.observers.append(self._close_connections)
+
+    def initialize_handlers(self) -> None:
+        """Add the REST API and the gateway to the server's URLs."""
+        self.handlers.extend(handlers())
+        web_app = self._server().web_app
+        web_app.add_handlers(".*$", self.gateway.rules(web_app))  # type: ignore[no-untyped-call]
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Begin to look after sessions. Called by the server once its loop runs."""
+        self.manager.public_url = public_url(serverapp)
+        await self.manager.start()
+
+    async def stop_extension(self) -> None:
+        """Leave the sessions to other servers, or to the next start. Called at shutdown."""
+        await self.gateway.close()
+        await self.manager.close()
+
+    def _close_connections(self, before: Session | None, after: Session | None) -> None:
+        """An observer: what no longer runs is no longer reachable."""
+        if before is None or before.state is not State.RUNNING:
+            return
+        if after is None:
+            self.gateway.forget_session(before.id)
+        elif after.state is not State.RUNNING or after.attempt.number != before.attempt.number:
+            self.gateway.close_session(after.id)
+
+    def _server(self) -> ServerApp:
+        assert self.serverapp is not None  # noqa: S101 - an extension is initialised by its server
+        return self.serverapp
+
+
+def public_url(server: ServerApp) -> str:
+    """The URL at which people reach `server`; empty behind a hub that does not say its own."""
+    if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
+        return os.environ.get("JUPYTERHUB_PUBLIC_URL", "")
+    return str(server.public_url)

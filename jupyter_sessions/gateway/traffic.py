@@ -1,0 +1,62 @@
+"""What goes on between the gateway and one session: its counts and its open connections."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from jupyter_sessions.gateway.upstream import Pool
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Counts since the server's start.
+
+    Parameters
+    ----------
+    requests, failures
+        Requests passed on, and those that the app did not answer properly.
+    bytes_in, bytes_out
+        Body and upgraded bytes to the app, and from it.
+    open_requests, open_upgrades
+        Present ones.
+    wait_seconds
+        The sum of the times until the head of the answer came.
+    last_activity
+        When something other than a websocket's keepalive passed (seconds since the epoch).
+    """
+
+    requests: int = 0
+    failures: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    open_requests: int = 0
+    open_upgrades: int = 0
+    wait_seconds: float = 0.0
+    last_activity: float | None = None
+
+    def touch(self) -> None:
+        self.last_activity = time.time()
+
+
+class Abortable(Protocol):
+    def abort(self) -> None:
+        """Close both ends now."""
+        ...
+
+
+class Traffic:
+    """One session's connections: idle ones in `pool`, busy ones in `active`."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self.metrics = Metrics()
+        self.pool = Pool(tls)
+        self.active: set[Abortable] = set()
+
+    def close(self) -> None:
+        """Drop every connection."""
+        self.pool.close()
+        for connection in list(self.active):
+            connection.abort()

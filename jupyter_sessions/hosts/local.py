@@ -1,0 +1,147 @@
+"""This machine."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .. import runner
+from ..errors import SpawnerError
+from ..routes import Address
+from .base import Host
+
+WORKERS = ThreadPoolExecutor(16, thread_name_prefix="jupyter-sessions-runner")
+"""Starting and stopping wait for facts: they must not take the threads that the store works in."""
+CHUNK = 64 * 1024
+FOLLOW_INTERVAL = 0.25
+"""Seconds between looks at a log that somebody follows."""
+
+
+class LocalHost(Host):
+    """The machine that Jupyter runs on: the runner's verbs are called in this process."""
+
+    async def runner(self, verb: str, payload: dict[str, Any]) -> dict[str, Any]:
+        try:
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(WORKERS, runner.VERBS[verb], payload)
+        except (runner.RunnerError, OSError) as error:
+            raise SpawnerError(str(error)) from error
+        return dict(answer)
+
+    async def is_directory(self, path: str) -> bool:
+        def usable() -> bool:
+            # Not pathlib's: it raises where a folder above may not be entered.
+            return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112
+
+        return await asyncio.to_thread(usable)
+
+    async def has(self, kind: str, name: str) -> bool:
+        return await asyncio.to_thread(HAS[kind], name)
+
+    def attempt_directory(self, local: Path, session_id: str, attempt: int) -> str:
+        return str(local)
+
+    async def follow(self, path: str, lines: int, follow: bool) -> AsyncIterator[bytes]:
+        log = await asyncio.to_thread(_open, path)
+        while log is None:
+            if not follow:
+                return
+            await asyncio.sleep(FOLLOW_INTERVAL)
+            log = await asyncio.to_thread(_open, path)
+        try:
+            yield await asyncio.to_thread(_tail, path, log, lines)
+            while True:
+                if chunk := await asyncio.to_thread(log.read, CHUNK):
+                    yield chunk
+                elif not follow:
+                    return
+                elif (renewed := await asyncio.to_thread(_reopen, path, log)) is not None:
+                    log.close()
+                    log = renewed
+                else:
+                    await asyncio.sleep(FOLLOW_INTERVAL)
+        finally:
+            log.close()
+
+    def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
+        return nullcontext(address)
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except Exception:  # the package around it is missing, or fails in its own way
+        return False
+
+
+def _is_program(name: str) -> bool:
+    """On the PATH that apps get: see `runner.app_environment`."""
+    path = runner.app_environment()[b"PATH"]
+    return shutil.which(name, path=os.fsdecode(path)) is not None
+
+
+def _is_file(name: str) -> bool:
+    path = name.replace("{prefix}", sys.prefix)
+    return os.path.exists(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH110, PTH111
+
+
+HAS: Mapping[str, Callable[[str], bool]] = {
+    "program": _is_program,
+    "python": _importable,
+    "file": _is_file,
+}
+
+
+def _open(path: str) -> BinaryIO | None:
+    try:
+        return Path(path).open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SpawnerError(f"The log {path} cannot be read: {error.strerror}.") from error
+
+
+def _reopen(path: str, log: BinaryIO) -> BinaryIO | None:
+    """The new file at `path`, if the log was rotated under our feet."""
+    renewed = _open(path)
+    if renewed is None or os.fstat(renewed.fileno()).st_ino == os.fstat(log.fileno()).st_ino:
+        if renewed is not None:
+            renewed.close()
+        return None
+    return renewed
+
+
+def _tail(path: str, log: BinaryIO, lines: int) -> bytes:
+    """The last `lines` lines of the log, its rotated part included; leaves `log` at its end."""
+    content = _last(log, lines)
+    missing = lines - len(content.splitlines())
+    if missing > 0 and (older := _open(path + ".1")) is not None:
+        with older:
+            content = _last(older, missing) + content
+    return content
+
+
+def _last(file: BinaryIO, lines: int) -> bytes:
+    """The last `lines` lines, read from the end; leaves the file where its end was.
+
+    What is written meanwhile is read as it is followed.
+    """
+    end = start = os.fstat(file.fileno()).st_size
+    blocks: deque[bytes] = deque()
+    breaks = 0
+    while start > 0 and breaks <= lines:  # one more: the last line ends with one, too
+        size = min(CHUNK, start)
+        start -= size
+        blocks.appendleft(os.pread(file.fileno(), size, start))
+        breaks += blocks[0].count(b"\n")
+    file.seek(end)
+    return b"".join(b"".join(blocks).splitlines(keepends=True)[-lines:]) if lines else b""

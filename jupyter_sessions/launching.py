@@ -1,0 +1,65 @@
+"""From a session and its app to what a spawner is told: `Launch`."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from .apps.app import App, AppError, as_fields
+from .session import Session
+from .spawners.base import Launch
+from .store import SessionStore
+
+
+def session_app(session: Session) -> App:
+    """The app as it was when the present attempt of `session` began.
+
+    One that this release cannot read any more has no command, and everything else as usual: the
+    session can still be seen and stopped.
+    """
+    definition = json.dumps(session.app_definition)
+    return _parse(definition, session.app_directory) or App(
+        name=session.app, title=session.app, command=()
+    )
+
+
+@lru_cache(256)  # many sessions have the same app
+def _parse(definition: str, folder: str) -> App | None:
+    try:
+        return App.from_definition(
+            json.loads(definition), directory=Path(folder) if folder else None
+        )
+    except (AppError, RecursionError):
+        return None
+
+
+def fields(session: Session, app: App, state_dir: str = "") -> dict[str, str | list[str] | None]:
+    """What the ``{fields}`` of the app's templates stand for in this session."""
+    return {
+        **dict.fromkeys(app.options["properties"]),
+        **as_fields(session.options),
+        "base_url": session.prefix,
+        "cwd": session.cwd,
+        "app_dir": "" if app.directory is None else str(app.directory),
+        "state_dir": state_dir,
+    }
+
+
+def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -> Launch:
+    """What a spawner needs to start the present attempt of `session`. Blocks for a system call."""
+    state_dir = str(store.state_directory(session.id))
+    return Launch(
+        session_id=session.id,
+        attempt=session.attempt.number,
+        name=session.name,
+        directory=str(store.attempt_directory(session.id, session.attempt.number)),
+        argv=app.command,
+        fields=fields(session, app, state_dir),
+        env=app.env,
+        cwd=session.cwd,
+        stop_argv=app.stop_command,
+        stop_grace=app.stop_grace,
+        timeout=session.timeout,
+        log_bytes=log_bytes,
+    )

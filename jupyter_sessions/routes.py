@@ -1,0 +1,108 @@
+"""How the gateway reaches a running session, and nothing else about it.
+
+This is the whole vocabulary that the manager and the gateway share: the gateway imports this
+module and ``errors``, nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens, as seen from where the address is used.
+
+    Either a Unix socket (`path`) or a TCP port (`host`, `port`), the latter with or without TLS.
+    """
+
+    scheme: Literal["unix", "tcp", "tls"]
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def unix(cls, path: str) -> Address:
+        return cls("unix", path=path)
+
+    @classmethod
+    def tcp(cls, host: str, port: int) -> Address:
+        return cls("tcp", host=host, port=port)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Address:
+        """Read what `to_json` wrote (and the runner's ``connection.json``)."""
+        if "path" in data:
+            return cls.unix(str(data["path"]))
+        scheme: Literal["tcp", "tls"] = "tls" if data.get("scheme") == "tls" else "tcp"
+        return cls(scheme, host=str(data["host"]), port=int(data["port"]))
+
+    def to_json(self) -> dict[str, Any]:
+        if self.scheme == "unix":
+            return {"scheme": "unix", "path": self.path}
+        return {"scheme": self.scheme, "host": self.host, "port": self.port}
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.scheme == "unix" else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A running session, as far as the gateway is concerned.
+
+    Parameters
+    ----------
+    session_id
+        The session's id, for metrics and for closing its connections when it ends.
+    prefix
+        The public URL path of the session without a trailing slash: ``/user/ada/sessions/k3x…``.
+    address
+        Where the app listens.
+    strip
+        True if `prefix` is removed from the path before the app sees it (and put back into
+        ``Location`` and cookie paths); False if the app was told its prefix and keeps it.
+    request_headers
+        Set on every request to the app, after everything else; a value of None removes the header.
+    response_headers
+        The same for the app's answers.
+    """
+
+    session_id: str
+    prefix: str
+    address: Address
+    strip: bool = True
+    request_headers: Mapping[str, str | None] = field(default_factory=dict)
+    response_headers: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A session that cannot be proxied now: not yet running, or ended.
+
+    Parameters
+    ----------
+    session
+        The session as the REST API answers it (``id``, ``name``, ``state``, ``message``,
+        ``reason``, ``exit_code``, ``url``, ``actions``, …): what the waiting page shows.
+    ended
+        True if it will not become ready by itself.
+    log_tail
+        The last lines of the app's log, if there are any.
+    """
+
+    session: Mapping[str, Any]
+    ended: bool
+    log_tail: str = ""
+
+
+class Locate(Protocol):
+    """Who finds the session that an id in a URL stands for. The manager is one."""
+
+    async def locate(self, session_id: str) -> Route | Waiting | None:
+        """The route to it, why it cannot be reached now, or None if there is no such session.
+
+        Called by the gateway for each request, after authentication. Must not block.
+        """
+        ...

@@ -1,0 +1,138 @@
+"""Where and how an app runs: the base class of every spawner, and what it is told."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from traitlets import Float, Instance, Unicode
+from traitlets.config import LoggingConfigurable
+
+from ..hosts.base import AbstractConfigurableMeta, Host
+from ..routes import Address
+from ..session import Handle, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """All that a spawner needs to know to start one attempt of a session.
+
+    Parameters
+    ----------
+    directory
+        The attempt's own directory in the store of this machine, not yet made.
+    argv, env, stop_argv
+        Templates: ``{field}`` stands for a value of `fields`, or for what only the target knows
+        (``{socket}``, ``{port}``, ``{fd}``, ``{session_dir}``, ``{python}``). They are filled in
+        there, in one pass, element by element: a value is never read as a template or by a shell.
+    fields
+        Text, a list of texts (an element that is only this field becomes several), or None (such
+        an element is left out).
+    stop_grace
+        Seconds between asking the app to end and killing it.
+    timeout
+        Seconds that the app may live; None for no limit.
+    log_bytes
+        The most that its log may take on disk.
+    """
+
+    session_id: str
+    attempt: int
+    name: str
+    directory: str
+    argv: tuple[str, ...]
+    fields: Mapping[str, str | list[str] | None]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str
+    stop_argv: tuple[str, ...] | None = None
+    stop_grace: float = 5
+    timeout: float | None = None
+    log_bytes: int = 10_000_000
+
+
+class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
+    """One configured place where sessions run.
+
+    Subclasses implement the abstract methods below; `start`, `poll`, `stop` and `find` must work
+    from a handle alone, in another process than the one that started the session, years later:
+    **a spawner holds no state per session**. Whatever does not answer raises `Unreachable` (or is
+    left out of `poll`'s answer), and nothing changes then.
+    """
+
+    name = Unicode(help="The name it is configured under; set by the manager.")
+    title = Unicode(help="What people call it, in forms. The name when empty.").tag(config=True)
+    host: Instance[Host] = Instance(Host, help="Where its commands run; set by the manager.")
+    poll_interval = Float(
+        5,
+        min=0.05,
+        help="""Seconds between two status queries. Each asks about all sessions at once. Lower
+        notices an exit sooner but asks the backend more often.""",
+    ).tag(config=True)
+
+    @abstractmethod
+    def start(self, launch: Launch) -> AsyncIterator[Handle]:
+        """Start an attempt, yielding the handle each time that more is known.
+
+        Called by the manager, which saves each handle before it asks for the next. Yield first
+        what is known *before* anything runs, then again once it does. After a crash of the server
+        it is called again for the same attempt if `find` found nothing: starting must be
+        idempotent, or `find` must be sure.
+
+        Raises
+        ------
+        SpawnerError
+            It cannot be started; the message says why.
+        Unreachable
+            Nobody answered. The manager tries again later.
+        """
+
+    @abstractmethod
+    async def poll(self, handles: Mapping[str, Handle]) -> Mapping[str, Report]:
+        """What became of the sessions `handles` (by session id).
+
+        Called each `poll_interval`, once for all. Leave out those about which nothing is known.
+        """
+
+    @abstractmethod
+    async def stop(self, handle: Handle) -> None:
+        """Ask for the end, and clean up. Called again until `poll` says *ended*; harmless twice.
+
+        Also called for a handle whose app ended by itself, to sweep what it left behind. May
+        return before the end, when that takes long.
+        """
+
+    @abstractmethod
+    async def find(self, launch: Launch) -> Handle | None:
+        """The handle of an attempt that was perhaps started, from the session's id alone.
+
+        Called after a crash between starting and saving the handle.
+        """
+
+    @abstractmethod
+    def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
+        """The last `lines` lines of the app's output, then what is added to it if `follow`."""
+
+    async def note(self, handle: Handle, line: str) -> None:
+        """Add a line to the app's log, where the spawner can. Called when the app is ready."""
+
+    async def limit(self, handle: Handle, timeout: float | None) -> None:
+        """Tell whoever supervises the app how long it may live, in seconds since its start.
+
+        Called when the time was extended. A spawner without a supervisor needs nothing: the
+        manager ends sessions too.
+        """
+
+    def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
+        """A way from here to `address` there, kept open while the context is entered."""
+        return self.host.connect(address)
+
+    async def available(self) -> str:
+        """Why nothing can be started here now, as a sentence; empty if all is well."""
+        return ""
+
+    def options_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the options that people may set for this spawner."""
+        return {"type": "object", "properties": {}}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Lint, types and tests. All of them run, whatever fails; pytest's summary is the last thing said.
+# usage: test.sh [--quick] [argument of pytest]...
+#   --quick  leave out the tests that start real programs, and what only those need
+#   WORKERS  how many tests run at a time (default: 2)
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+if [[ ${1:-} == --quick ]]; then
+  shift
+  set -- -m "not real" "$@"
+else
+  "$root/scripts/setup-system.sh" venv tools demo test
+  "$root/scripts/setup-tools.sh"
+fi
+"$root/scripts/setup-venv.sh" test dev
+use_venv
+
+cd "$root"
+export LANG=${LANG:-C.UTF-8} SHELL=${SHELL:-/bin/bash}
+failed=0
+step() {
+  say "• $*"
+  "$@" || failed=1
+}
+step ruff check --quiet
+step ruff format --check --quiet
+step mypy --no-error-summary
+# A file's tests share what is slow to start, so a file stays with one worker.
+step pytest --quiet -n "${WORKERS:-2}" --dist loadfile "$@"
+exit "$failed"

@@ -1,0 +1,884 @@
+"""The runner with real processes: `jupyter_sessions/runner.py`."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_sessions import runner
+
+APPS = Path(__file__).with_name("runner_apps")
+SOURCE = Path(runner.__file__)
+SLEEP = ["sleep", "600"]
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
+    """The first true answer of `what`; fails if there is none within `seconds`."""
+    end = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+    return answer
+
+
+def serve(kind: str) -> list[str]:
+    """The command line of an app that listens on the endpoint `kind`."""
+    return ["{python}", str(APPS / "serve.py"), kind, f"{{{kind}}}"]
+
+
+def python(program: str, *argv: str) -> list[str]:
+    return ["{python}", "-c", program, *argv]
+
+
+def hello(address: dict[str, Any]) -> bytes:
+    """What the app at `address` says."""
+    if address["scheme"] == "unix":
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(address["path"])
+            return client.recv(100)
+    with socket.create_connection((address["host"], address["port"])) as client:
+        return client.recv(100)
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes with this marker, by a way of our own."""
+    entry = f"JUPYTER_SESSIONS_ATTEMPT={mark}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if entry in (path / "environ").read_bytes().split(b"\0") and lives(int(path.name)):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def lives(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class Attempt:
+    """One attempt in a directory of its own."""
+
+    def __init__(self, directory: Path, session: str) -> None:
+        self.directory = directory
+        self.session = session
+        self.mark = f"{session}.1"
+
+    def launch(self, argv: Sequence[str], **more: Any) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "session": self.session,
+            "attempt": 1,
+            "directory": str(self.directory),
+            "argv": list(argv),
+            "fields": {},
+            "env": {},
+            "cwd": str(self.directory.parent),
+            "stop": {"argv": None, "grace": 1},
+            "log": {"max_bytes": 1_000_000},
+            "timeout": None,
+        } | more
+
+    def start(self, argv: Sequence[str], **more: Any) -> dict[str, Any]:
+        return runner.start(self.launch(argv, **more))
+
+    def status(self) -> dict[str, Any]:
+        directory = str(self.directory)
+        status: dict[str, Any] = runner.poll({"directories": [directory]})["statuses"][directory]
+        return status
+
+    def wait(self, wanted: str, seconds: float = 20) -> dict[str, Any]:
+        """The status once it is `wanted`."""
+        wait_for(lambda: self.status()["status"] == wanted, seconds)
+        return self.status()
+
+    def end(self, seconds: float = 20) -> dict[str, Any]:
+        """What ``exit.json`` says, once it is there."""
+        wait_for((self.directory / "exit.json").exists, seconds)
+        return self.read("exit.json")
+
+    def stop(self, wait: float = 15) -> dict[str, Any]:
+        return runner.stop({"directory": str(self.directory), "wait": wait})
+
+    def read(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.directory / name).read_text())
+        return content
+
+    def forge(self, name: str, **changes: Any) -> None:
+        (self.directory / name).write_text(json.dumps(self.read(name) | changes))
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Iterator[Callable[[str], Attempt]]:
+    """Makes attempts; ends them after the test, and sees to it that nothing is left."""
+    made: list[Attempt] = []
+
+    def make(prefix: str) -> Attempt:
+        session = prefix + uuid.uuid4().hex[:8]  # other tests run beside this one
+        made.append(Attempt(tmp_path / session / "1", session))
+        return made[-1]
+
+    yield make
+    for attempt in made:
+        attempt.stop()
+    left = {attempt.session: marked(attempt.mark) for attempt in made}
+    for pids in left.values():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert not any(left.values()), left
+    for attempt in made:
+        log = attempt.directory / "runner.log"
+        assert not log.exists() or not log.read_text(), log.read_text()
+
+
+@pytest.fixture
+def attempt(attempts: Callable[[str], Attempt]) -> Attempt:
+    return attempts("s")
+
+
+# -- Starting ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["socket", "fd", "port"])
+def test_app_listens_and_answers(attempt: Attempt, kind: str) -> None:
+    handle = attempt.start(serve(kind))
+    assert handle["directory"] == str(attempt.directory)
+    assert lives(handle["pid"])
+    status = attempt.wait("alive")
+    assert status["address"]["scheme"] == ("tcp" if kind == "port" else "unix")
+    assert hello(status["address"]) == b"hello"
+    assert status["started"] == pytest.approx(time.time(), abs=10)
+    assert marked(attempt.mark) == [status["pid"]]
+    assert attempt.read("started.json").items() <= attempt.read("connection.json").items()
+    ended = attempt.stop()
+    assert (ended["status"], ended["exit"]["reason"]) == ("ended", "stopped")
+    assert ended["exit"]["signal"] == signal.SIGTERM
+    assert ended["address"] is None
+    wait_for(lambda: not lives(handle["pid"]))
+    assert not (attempt.directory / "socket").exists()
+
+
+def test_nobody_else_can_read_the_files(attempt: Attempt) -> None:
+    attempt.start(serve("fd"))
+    attempt.wait("alive")
+    attempt.stop()
+    assert stat.S_IMODE(attempt.directory.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in attempt.directory.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    expected = {"launch.json", "runner.json", "started.json", "connection.json", "exit.json"}
+    assert expected | {"lock", "log", "stop", "runner.log"} == set(modes)
+
+
+def test_an_app_without_endpoint_is_alive_once_it_runs(attempt: Attempt) -> None:
+    attempt.start(SLEEP)
+    assert attempt.wait("alive")["address"] is None
+    assert attempt.read("connection.json")["address"] is None
+
+
+def test_fields_that_are_called_like_endpoints(attempt: Attempt) -> None:
+    attempt.start(SLEEP, fields={"port": "80", "socket": "/no/such/socket"})
+    assert attempt.wait("alive")["address"] is None
+
+
+def test_an_app_that_does_not_listen_yet_is_starting(attempt: Attempt) -> None:
+    program = (
+        "import os, socket, sys, time\n"
+        "while not os.path.exists(sys.argv[2]): time.sleep(.01)\n"
+        "s = socket.create_server(('::1', int(sys.argv[1])), family=socket.AF_INET6)\n"
+        "s.accept()[0].sendall(b'hello'); time.sleep(600)"
+    )
+    go = attempt.directory / "go"
+    attempt.start(python(program, "{port}", "{session_dir}/go"))
+    wait_for((attempt.directory / "started.json").exists)
+    status = attempt.status()
+    assert (status["status"], status["address"]) == ("starting", None)
+    assert status["pid"] in marked(attempt.mark)
+    go.touch()
+    assert attempt.wait("alive")["address"]["host"] == "::1"  # "localhost", for some apps
+    assert hello(attempt.status()["address"]) == b"hello"
+
+
+@pytest.mark.parametrize("kind", ["socket", "fd"])
+def test_socket_of_a_directory_with_a_long_name(
+    attempts: Callable[[str], Attempt], kind: str
+) -> None:
+    attempt = attempts("s" * 100)
+    attempt.start(serve(kind))
+    path = Path(attempt.wait("alive")["address"]["path"])
+    assert len(bytes(path)) <= 100
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert hello(attempt.status()["address"]) == b"hello"
+    attempt.stop()
+    assert not path.parent.exists()
+
+
+def test_a_socket_that_was_bound_by_another_name(attempt: Attempt) -> None:
+    program = (
+        "import os, socket, sys\n"
+        "os.chdir(os.path.dirname(sys.argv[1]))\n"
+        "listener = socket.socket(socket.AF_UNIX); listener.bind('socket'); listener.listen()\n"
+        "while True:\n"
+        "    client = listener.accept()[0]\n"
+        "    try: client.sendall(b'hello')\n"
+        "    except OSError: pass\n"
+        "    client.close()"
+    )
+    attempt.start(python(program, "{socket}"))
+    assert hello(attempt.wait("alive")["address"]) == b"hello"
+
+
+def test_a_stale_socket_is_removed(attempt: Attempt) -> None:
+    attempt.directory.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(attempt.directory / "socket"))
+    attempt.start(serve("socket"))
+    assert hello(attempt.wait("alive")["address"]) == b"hello"
+
+
+NASTY = ["{socket}", "$(touch x)", "`id`", "a\nb", "'\"", "{{x}}", "", "é\udcff", "-rf", "a b"]
+DUMP = "import json, os, sys; json.dump([sys.argv[2:], dict(os.environ)], open(sys.argv[1], 'w'))"
+
+
+def test_values_are_data(attempt: Attempt) -> None:
+    out = attempt.directory / "out"
+    attempt.start(
+        python(
+            DUMP, str(out), "{text}", "--x={text}", "{all}", "{gone}", "{{text}}", "{", '{"a":1}'
+        ),
+        fields={"text": "{socket}\n$(touch x)'\"{{", "all": NASTY, "gone": None},
+        env={"TEXT": "<{text}>", "GONE": "{gone}", "HOME": None, "DIRECTORY": "{session_dir}"},
+    )
+    assert attempt.end()["exit_code"] == 0, attempt.log
+    argv, env = json.loads(out.read_text())
+    text = "{socket}\n$(touch x)'\"{{"
+    assert argv == [text, f"--x={text}", *NASTY, "{text}", "{", '{"a":1}']
+    assert env["TEXT"] == f"<{text}>"
+    assert env["DIRECTORY"] == str(attempt.directory)
+    assert "GONE" not in env
+    assert "HOME" not in env
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"argv": ["sleep", "{seconds}"]}, "{seconds}"),
+        ({"argv": SLEEP, "env": {"A": "{seconds}"}}, "{seconds}"),
+        ({"argv": ["sleep", "-{list}"]}, "{list} is a list"),
+        ({"argv": ["sleep", "a\0b"]}, "NUL"),
+        ({"argv": ["{nothing}"]}, "empty"),
+        ({"argv": ["no-such-program"]}, "no program no-such-program"),
+        ({"argv": ["/etc/passwd"]}, "Permission denied"),
+        ({"argv": SLEEP, "cwd": "/no/such/place"}, "/no/such/place"),
+        ({"argv": SLEEP, "timeout": "soon"}, "time limit"),
+    ],
+)
+def test_what_cannot_start_says_why(attempt: Attempt, change: Any, message: str) -> None:
+    launch = attempt.launch([], fields={"list": ["a"], "nothing": None}) | change
+    runner.start(launch)
+    end = attempt.end()
+    assert (end["reason"], end["exit_code"], end["signal"]) == ("start_failed", None, None)
+    assert message in end["message"]
+    assert end["message"] in attempt.log
+
+
+@pytest.mark.parametrize(
+    "session",
+    ["../x", "a b", "", "a\n"],
+)
+def test_session_ids_that_are_none(attempt: Attempt, session: str) -> None:
+    with pytest.raises(runner.RunnerError):
+        runner.start(attempt.launch(SLEEP, session=session))
+    assert not attempt.directory.exists()
+
+
+def test_a_directory_that_is_not_safe(attempt: Attempt, tmp_path: Path) -> None:
+    attempt.directory.parent.mkdir()
+    attempt.directory.symlink_to(tmp_path)
+    with pytest.raises(runner.RunnerError, match="not a directory of yours"):
+        attempt.start(SLEEP)
+    attempt.directory.unlink()
+    attempt.directory.mkdir(mode=0o755)
+    attempt.start(SLEEP)
+    assert stat.S_IMODE(attempt.directory.stat().st_mode) == 0o700
+
+
+def test_the_environment_has_none_of_jupyters_secrets(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = [
+        "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "JUPYTER_TOKEN", "CONFIGPROXY_AUTH_TOKEN",
+        "JUPYTER_SERVER_URL", "JUPYTER_SERVER_ROOT", "JUPYTER_SESSIONS_ATTEMPT",
+        "JUPYTER_SESSIONS_RUNNER", "JUPYTER_SESSIONS_OTHER",
+    ]  # fmt: skip
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", "kept")
+    out = attempt.directory / "out"
+    attempt.start(python(DUMP, str(out)), env={"JUPYTERHUB_USER": "given"})
+    attempt.end()
+    _, env = json.loads(out.read_text())
+    assert "secret" not in env.values()
+    assert env["JUPYTER_SESSIONS_ATTEMPT"] == attempt.mark
+    assert env["JUPYTERHUB_USER"] == "given"
+    assert env["JUPYTER_CONFIG_DIR"] == "kept"
+    assert set(secrets) & set(env) == {"JUPYTER_SESSIONS_ATTEMPT"}
+
+
+def test_the_app_inherits_nothing_odd(attempt: Attempt) -> None:
+    attempt.start(["sh", "-c", "cat /proc/self/status; ls -l /proc/self/fd; umask; pwd"])
+    attempt.end()
+    status = dict(line.split(":\t", 1) for line in attempt.log.splitlines() if ":\t" in line)
+    c_library = 0b11 << 31  # signals 32 and 33 are its own, and out of a program's reach
+    assert int(status["SigBlk"], 16) & ~c_library == 0
+    assert int(status["SigIgn"], 16) & ~c_library == 0
+    fds = [line.split()[-3:] for line in attempt.log.splitlines() if " -> " in line]
+    assert [fd for fd, _, _ in fds] == ["0", "1", "2", "3"]  # 3 is ls reading the directory
+    assert fds[0][2] == "/dev/null"
+    mask = os.umask(0)
+    os.umask(mask)
+    assert f"{mask:04o}" in attempt.log.splitlines()
+    assert str(attempt.directory.parent) in attempt.log.splitlines()
+
+
+def test_many_starts_make_one_app(attempt: Attempt) -> None:
+    program = "echo started >> {session_dir}/count; exec sleep 600"
+    with ThreadPoolExecutor(12) as pool:
+        handles = list(pool.map(lambda _: attempt.start(["sh", "-c", program]), range(12)))
+    assert all(handle == handles[0] for handle in handles)
+    attempt.wait("alive")
+    wait_for(lambda: runners(attempt) == [handles[0]["pid"]])
+    assert (attempt.directory / "count").read_text() == "started\n"
+    assert attempt.start(SLEEP) == handles[0]
+    assert runner.find(attempt.launch([]))["handle"] == handles[0]
+    attempt.stop()
+    assert attempt.start(SLEEP) == handles[0]
+    assert not marked(attempt.mark)
+
+
+def runners(attempt: Attempt) -> list[int]:
+    """The pids of all the runners that an attempt has."""
+    wanted = str(attempt.directory).encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"supervise" in command and wanted in command:
+            found.append(int(path.name))
+    return found
+
+
+def test_the_runner_is_nobodys_child(attempt: Attempt) -> None:
+    handle = attempt.start(SLEEP)
+    found = runner.process(handle["pid"])
+    assert found is not None
+    assert found.ppid != os.getpid()
+    assert found.pgid != os.getpgid(0)
+    for fd in ("0", "1", "2"):
+        target = Path(f"/proc/{handle['pid']}/fd/{fd}").readlink()
+        assert target in (Path("/dev/null"), (attempt.directory / "runner.log"))
+
+
+# -- Ending --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "number", "message"),
+    [
+        ("exit 1", 1, None, "The app ended with code 1."),
+        ("exit 0", 0, None, "The app ended with code 0."),
+        ("kill -9 $$", None, 9, "The app was killed by signal 9 (SIGKILL)."),
+        ("kill -40 $$", None, 40, "The app was killed by signal 40 (real-time)."),
+    ],
+)
+def test_the_end_is_told_at_once(
+    attempt: Attempt, script: str, code: int | None, number: int | None, message: str
+) -> None:
+    began = time.monotonic()
+    attempt.start(["sh", "-c", f"echo hello; {script}"])
+    end = attempt.end()
+    assert time.monotonic() - began < 5  # 0.1 s on a machine with nothing else to do
+    assert end.pop("ended") == pytest.approx(time.time(), abs=5)
+    expected = {"exit_code": code, "signal": number, "reason": "exited", "message": message}
+    assert end == {**expected, "left": []}
+    assert attempt.wait("ended")["exit"]["exit_code"] == code
+    assert "hello\n" in attempt.log
+
+
+def test_stop_takes_all_that_escaped(attempt: Attempt) -> None:
+    attempt.start(["{python}", str(APPS / "escape.py"), "{session_dir}/pids"])
+    wait_for((attempt.directory / "pids").exists)
+    pids = attempt.read("pids")
+    # One that even the tree does not hold: a child of ours that kept the environment.
+    env = dict(os.environ, JUPYTER_SESSIONS_ATTEMPT=attempt.mark)
+    with subprocess.Popen(SLEEP, env=env) as outside:
+        pids["outside"] = outside.pid
+        assert all(map(lives, pids.values()))
+        exit_ = attempt.stop()["exit"]
+        assert {name for name, pid in pids.items() if lives(pid)} == set()
+    assert (exit_["reason"], exit_["left"]) == ("stopped", [])
+    assert not marked(attempt.mark)
+
+
+def test_what_the_app_leaves_behind_goes_with_it(attempt: Attempt) -> None:
+    attempt.start(["sh", "-c", "setsid sleep 600 & echo $!; exit 3"])
+    assert attempt.end()["exit_code"] == 3
+    assert not marked(attempt.mark)
+
+
+def test_one_that_only_forks_is_caught(attempt: Attempt) -> None:
+    program = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('walks', flush=True)\n"
+        "end = time.monotonic() + 60\n"  # whatever happens to this test
+        "while time.monotonic() < end:\n"
+        "    if os.fork(): os._exit(0)"
+    )
+    launch = python(f"import os\nif os.fork(): os.wait(); import time; time.sleep(600)\n{program}")
+    attempt.start(launch, stop={"argv": None, "grace": 0.2})
+    wait_for(lambda: (attempt.directory / "log").exists() and "walks" in attempt.log)
+    assert attempt.stop()["exit"]["left"] == []
+
+
+def test_an_app_gets_one_term_and_its_time(attempt: Attempt) -> None:
+    program = (
+        "import signal, time\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: seen.append(1))\n"
+        "print('ready', flush=True)\n"
+        "while not seen: time.sleep(.01)\n"
+        "time.sleep(.5)\n"
+        "print('x' * 1_000_000)\n"  # more than a pipe holds
+        "print('TERM', len(seen), flush=True)\n"
+        "raise SystemExit(7)"
+    )
+    attempt.start(python(program), stop={"argv": None, "grace": 10}, log={"max_bytes": 4_000_000})
+    wait_for(lambda: (attempt.directory / "log").exists() and "ready" in attempt.log)
+    assert attempt.stop()["exit"]["exit_code"] == 7
+    assert "TERM 1\n" in attempt.log
+
+
+def test_a_suspended_app_can_be_stopped_kindly(attempt: Attempt) -> None:
+    attempt.start(["sh", "-c", "trap 'exit 4' TERM; echo ready; while :; do sleep .05; done"])
+    wait_for(lambda: (attempt.directory / "log").exists() and "ready" in attempt.log)
+    os.kill(attempt.status()["pid"], signal.SIGSTOP)
+    assert attempt.stop()["exit"]["exit_code"] == 4
+
+
+def test_stopping_twice_and_from_many_sides(attempt: Attempt) -> None:
+    attempt.start(serve("socket"))
+    attempt.wait("alive")
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(lambda _: attempt.stop()["exit"], range(8)))
+    assert ends[0]["reason"] == "stopped"
+    assert ends == [ends[0]] * 8
+    assert attempt.stop()["exit"] == ends[0]
+
+
+def test_stopping_what_was_never_started(attempt: Attempt) -> None:
+    assert attempt.status()["status"] == "absent"
+    status = attempt.stop()
+    assert (status["status"], status["exit"]["reason"]) == ("ended", "stopped")
+    handle = attempt.start(["touch", str(attempt.directory / "ran")])
+    assert handle["pid"] is None
+    assert attempt.stop()["exit"] == status["exit"]
+    assert not (attempt.directory / "ran").exists()
+
+
+def test_a_runner_that_comes_after_stop_goes_away(attempt: Attempt) -> None:
+    attempt.directory.mkdir(parents=True)
+    (attempt.directory / "stop").touch()
+    attempt.start(["touch", str(attempt.directory / "ran")])
+    assert attempt.end()["reason"] == "stopped"
+    assert not (attempt.directory / "ran").exists()
+
+
+def test_starting_and_stopping_at_once_leaves_nothing(
+    attempts: Callable[[str], Attempt],
+) -> None:
+    for number in range(12):
+        attempt = attempts(f"race{number}")
+        barrier = threading.Barrier(2)
+
+        def stop(attempt: Attempt = attempt, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            attempt.stop(0)
+
+        thread = threading.Thread(target=stop)
+        thread.start()
+        barrier.wait()
+        attempt.start(SLEEP)
+        thread.join()
+        assert attempt.end()["reason"] == "stopped"
+        assert not marked(attempt.mark)
+
+
+def test_stop_runs_the_hook_first(attempt: Attempt) -> None:
+    hook = ["sh", "-c", 'echo "$0 $1 $JUPYTER_SESSIONS_ATTEMPT $A" > said', "{socket}", "{field}"]
+    attempt.start(
+        serve("socket"),
+        fields={"field": "f"},
+        env={"A": "{field}a"},
+        stop={"argv": hook, "grace": 5},
+        cwd=str(attempt.directory.parent),
+    )
+    path = attempt.wait("alive")["address"]["path"]
+    attempt.stop()
+    assert (attempt.directory.parent / "said").read_text() == f"{path} f {attempt.mark} fa\n"
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [(["false"], "failed"), (["no-such-program"], "no program"), (SLEEP, "longer than 0.3 s")],
+)
+def test_a_hook_that_fails_stops_nothing(attempt: Attempt, hook: list[str], said: str) -> None:
+    attempt.start(serve("socket"), stop={"argv": hook, "grace": 0.3})
+    attempt.wait("alive")
+    assert attempt.stop()["exit"]["reason"] == "stopped"
+    assert said in attempt.log
+
+
+def test_signals_to_the_runner(attempt: Attempt) -> None:
+    handle = attempt.start(SLEEP)
+    attempt.wait("alive")
+    os.kill(handle["pid"], signal.SIGHUP)
+    assert attempt.status()["status"] == "alive"
+    os.kill(handle["pid"], signal.SIGTERM)
+    assert attempt.end()["reason"] == "stopped"
+
+
+def test_the_stop_file_is_enough(attempt: Attempt) -> None:
+    attempt.start(SLEEP)
+    attempt.wait("alive")
+    (attempt.directory / "stop").touch()
+    assert attempt.end()["reason"] == "stopped"
+
+
+def test_a_killed_runner(attempt: Attempt) -> None:
+    handle = attempt.start(["sh", "-c", "setsid sleep 600 & exec sleep 600"])
+    attempt.wait("alive")
+    wait_for(lambda: len(marked(attempt.mark)) == 2)
+    os.kill(handle["pid"], signal.SIGKILL)
+    status = attempt.wait("ended")
+    assert status["exit"]["reason"] == "runner_lost"
+    assert len(marked(attempt.mark)) == 2
+    # Nobody starts a second app beside what is left of the first.
+    assert attempt.start(SLEEP)["pid"] == handle["pid"]
+    exit_ = attempt.stop()["exit"]
+    assert (exit_["reason"], exit_["exit_code"], exit_["left"]) == ("runner_lost", None, [])
+    assert not marked(attempt.mark)
+    assert attempt.stop()["exit"] == exit_
+
+
+def test_a_session_inside_a_session_survives_it(attempts: Callable[[str], Attempt]) -> None:
+    outer, inner = attempts("outer"), attempts("inner")
+    request = outer.directory.parent / "request"
+    request.parent.mkdir()
+    request.write_text(json.dumps(inner.launch(serve("socket"))))
+    outer.start(["sh", "-c", f"'{sys.executable}' '{SOURCE}' start < '{request}'; sleep 600"])
+    pid = inner.wait("alive")["pid"]
+    assert marked(outer.mark)
+    outer.stop()
+    assert not marked(outer.mark)
+    assert marked(inner.mark) == [pid]
+    assert hello(inner.wait("alive")["address"]) == b"hello"
+    assert inner.stop()["exit"]["reason"] == "stopped"
+
+
+def test_a_removed_directory_ends_the_app(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt.start(SLEEP)
+    attempt.wait("alive")
+    attempt.directory.rename(attempt.directory.with_name("moved"))
+    assert marked(attempt.mark)
+    wait_for(lambda: not marked(attempt.mark), 20)
+
+
+# -- Time ----------------------------------------------------------------------------------------
+
+
+def test_time_runs_out(attempt: Attempt) -> None:
+    attempt.start(SLEEP, timeout=1)
+    status = attempt.wait("alive")
+    assert status["deadline"] == pytest.approx(status["started"] + 1)
+    end = attempt.end()
+    assert (end["reason"], end["message"]) == ("timeout", "Stopped: its time was up.")
+    assert status["deadline"] <= end["ended"] < status["deadline"] + 5
+
+
+def test_the_limit_can_be_moved(attempt: Attempt) -> None:
+    attempt.start(serve("socket"), timeout=4)
+    started = attempt.wait("alive")["started"]
+
+    def change(timeout: float | None) -> None:
+        runner.limit({"directory": str(attempt.directory), "timeout": timeout})
+        wanted = None if timeout is None else pytest.approx(started + timeout)
+        wait_for(lambda: attempt.status()["deadline"] == wanted)
+
+    change(100)
+    change(None)
+    assert attempt.status()["address"] is not None
+    wait_for(lambda: time.time() > started + 4.2)
+    assert attempt.status()["status"] == "alive"
+    runner.limit({"directory": str(attempt.directory), "timeout": 1})
+    assert attempt.end()["reason"] == "timeout"
+
+
+@pytest.mark.parametrize("timeout", ["1", True, [1]])
+def test_limits_that_are_none(attempt: Attempt, timeout: Any) -> None:
+    with pytest.raises(runner.RunnerError):
+        runner.limit({"directory": str(attempt.directory), "timeout": timeout})
+
+
+# -- The log -------------------------------------------------------------------------------------
+
+
+def test_a_chatty_app_does_not_fill_the_disk(attempt: Attempt) -> None:
+    limit = 100_000
+    attempt.start(
+        ["sh", "-c", "yes 'some words' | head -c 3000000; echo the end"], log={"max_bytes": limit}
+    )
+    assert attempt.end()["exit_code"] == 0
+    sizes = [(attempt.directory / name).stat().st_size for name in ("log", "log.1")]
+    assert limit / 2 <= sum(sizes) <= limit
+    assert "the end\n" in attempt.log
+
+
+def test_a_full_disk_does_not_stop_the_app(attempt: Attempt) -> None:
+    attempt.directory.mkdir(parents=True)
+    (attempt.directory / "log").symlink_to("/dev/full")
+    attempt.start(["sh", "-c", "yes | head -c 3000000; exit 5"])
+    assert attempt.end()["exit_code"] == 5
+
+
+def test_notes(attempt: Attempt) -> None:
+    attempt.start(SLEEP)
+    attempt.wait("alive")
+    runner.note({"directory": str(attempt.directory), "line": "Stops soon."})
+    assert "\nStops soon.\n" in attempt.log
+
+
+# -- Ports ---------------------------------------------------------------------------------------
+
+LOSES_PORT = """
+import os, socket, sys, time
+ports = sys.argv[1] + "/ports"
+with open(ports, "a") as file:
+    print(sys.argv[2], file=file)
+if len(open(ports).readlines()) == 1:
+    while not os.path.exists(sys.argv[1] + "/taken"):
+        time.sleep(.01)
+    if sys.argv[3] == "waits":
+        time.sleep(600)
+    try:
+        socket.create_server(("127.0.0.1", int(sys.argv[2])))
+    except OSError:
+        raise SystemExit(0)
+listener = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+while True:
+    listener.accept()[0].sendall(b"hello")
+"""
+
+
+@pytest.mark.parametrize("behaviour", ["waits", "exits"])
+def test_a_port_that_somebody_else_takes(attempt: Attempt, behaviour: str) -> None:
+    attempt.start(python(LOSES_PORT, "{session_dir}", "{port}", behaviour))
+    ports = attempt.directory / "ports"
+    port = int(
+        wait_for(lambda: ports.exists() and ports.read_text().endswith("\n") and ports.read_text())
+    )
+    with socket.create_server(("127.0.0.1", port)):
+        (attempt.directory / "taken").touch()
+        address = attempt.wait("alive")["address"]
+        assert address["port"] != port
+        assert hello(address) == b"hello"
+    assert f"Another process took port {port}." in attempt.log
+
+
+# -- Who is who ----------------------------------------------------------------------------------
+
+
+def test_a_pid_is_not_an_identity(attempt: Attempt) -> None:
+    attempt.start(SLEEP)
+    attempt.wait("alive")
+    true = attempt.read("runner.json")
+    with subprocess.Popen(SLEEP) as bystander:
+        attempt.forge("runner.json", pid=bystander.pid, started=1)
+        assert attempt.status()["exit"]["reason"] == "runner_lost"
+        attempt.stop(0)
+        assert lives(bystander.pid)
+        bystander.kill()
+    attempt.forge("runner.json", **true)
+
+
+@pytest.mark.parametrize("key", ["boot_id", "pid_ns"])
+def test_a_restarted_host(attempt: Attempt, key: str) -> None:
+    handle = attempt.start(SLEEP)
+    attempt.wait("alive")
+    attempt.forge("runner.json", **{key: "another"})
+    # The lock is held: what looks like a restart is another machine or container.
+    assert attempt.status()["status"] == "unknown"
+    os.kill(handle["pid"], signal.SIGKILL)
+    status = attempt.wait("ended")
+    assert status["exit"]["reason"] == "host_restarted"
+    assert "restarted" in status["message"]
+    assert attempt.stop()["exit"]["reason"] == "host_restarted"
+
+
+def test_another_host(attempt: Attempt) -> None:
+    attempt.start(SLEEP)
+    attempt.wait("alive")
+    attempt.forge("runner.json", hostname="elsewhere", boot_id="another")
+    status = attempt.status()
+    assert (status["status"], status["hostname"]) == ("unknown", "elsewhere")
+    assert "elsewhere" in status["message"]
+    # Even so the stop file reaches it.
+    assert attempt.stop()["exit"]["reason"] == "stopped"
+
+
+def test_a_host_that_changed_its_name(attempt: Attempt) -> None:
+    attempt.start(SLEEP)
+    attempt.wait("alive")
+    attempt.forge("runner.json", hostname="laptop-at-home")
+    assert attempt.status()["status"] == "alive"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": "x"}', "\udcff"])
+@pytest.mark.parametrize("name", ["runner.json", "connection.json"])
+def test_garbled_files(attempt: Attempt, name: str, text: str) -> None:
+    attempt.start(serve("socket"))
+    attempt.wait("alive")
+    (attempt.directory / name).write_text(text, errors="surrogateescape")
+    status = attempt.status()
+    assert (status["status"], status["address"]) == ("unknown", None)
+    assert status["message"]
+
+
+def test_polling_is_cheap_and_each_for_itself(attempt: Attempt, tmp_path: Path) -> None:
+    attempt.start(serve("socket"))
+    attempt.wait("alive")
+    directories = [str(attempt.directory)]
+    for number in range(49):
+        copy = tmp_path / f"copy{number}"
+        copy.mkdir()
+        for name in ("launch.json", "runner.json", "started.json", "connection.json"):
+            (copy / name).write_bytes((attempt.directory / name).read_bytes())
+        directories.append(str(copy))
+    (tmp_path / "copy7" / "runner.json").write_text("?")
+    began = time.thread_time()
+    statuses = runner.poll({"directories": directories})["statuses"]
+    assert time.thread_time() - began < 0.1
+    states = [statuses[directory]["status"] for directory in directories]
+    assert states.count("alive") == 49
+    assert states[8] == "unknown"
+
+
+def test_find(attempt: Attempt) -> None:
+    request = {"session": attempt.session, "attempt": 1, "directory": str(attempt.directory)}
+    assert runner.find(request) == {"handle": None}
+    handle = attempt.start(SLEEP)
+    attempt.wait("alive")
+    assert runner.find(request) == {"handle": handle}
+    hidden = attempt.directory.rename(attempt.directory.with_name("hidden"))
+    assert runner.find(request) == {"handle": handle}  # by its marker
+    hidden.rename(attempt.directory)
+    attempt.stop()
+    assert runner.find(request) == {"handle": handle}
+
+
+# -- As a program --------------------------------------------------------------------------------
+
+
+def call(verb: str, payload: Any, interpreter: str = "/usr/bin/python3") -> tuple[int, Any]:
+    answer = subprocess.run(
+        [interpreter, "-I", "-S", str(SOURCE), verb],
+        input=payload if isinstance(payload, str) else json.dumps(payload),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+    )
+    assert answer.stderr == ""
+    return answer.returncode, json.loads(answer.stdout)
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="no /usr/bin/python3")
+def test_the_command_line(attempt: Attempt) -> None:
+    directory = str(attempt.directory)
+    code, handle = call("start", attempt.launch(serve("socket"), fields={"x": "é"}))
+    assert code == 0
+    assert lives(handle["pid"])
+    assert hello(attempt.wait("alive")["address"]) == b"hello"
+    assert call("poll", {"directories": [directory]}) == (
+        0,
+        {"statuses": {directory: attempt.status()}},
+    )
+    code, status = call("stop", {"directory": directory, "wait": 10})
+    assert (code, status["status"]) == (0, "ended")
+
+
+@pytest.mark.parametrize(
+    ("verb", "payload"),
+    [
+        ("dance", {}),
+        ("start", {}),
+        ("poll", "{"),
+        ("poll", []),
+        ("limit", {"directory": "/no", "timeout": 1}),
+    ],
+)
+def test_errors_on_the_command_line(verb: str, payload: Any) -> None:
+    code, answer = call(verb, payload, sys.executable)
+    assert code == 1
+    assert list(answer) == ["error"]
+    assert answer["error"]
+
+
+def test_in_the_foreground_as_batch_jobs_do(attempt: Attempt) -> None:
+    attempt.directory.mkdir(parents=True, mode=0o700)
+    launch = attempt.launch(["sh", "-c", "exit 6"])
+    (attempt.directory / "launch.json").write_text(json.dumps(launch))
+    # The job may inherit the marker of the session that it was submitted from.
+    env = dict(os.environ, JUPYTER_SESSIONS_ATTEMPT="outer.1")
+    command = [sys.executable, "-I", "-S", str(SOURCE), "supervise", "1"]
+    subprocess.run(command, cwd=attempt.directory.parent, env=env, check=True)
+    assert attempt.read("exit.json")["exit_code"] == 6
+
+
+def test_it_is_python_3_6() -> None:
+    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 6))
+    imported = {
+        name.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in node.names
+    }
+    assert imported <= sys.stdlib_module_names
