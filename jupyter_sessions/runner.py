@@ -164,7 +164,6 @@ class Process(NamedTuple):
     pid: int
     ppid: int
     pgid: int
-    state: str
     started: int
 
 
@@ -182,7 +181,7 @@ def process(pid: int) -> Optional[Process]:
     state = values[0].decode()
     if state in "ZX" and int(values[17]) < 2:  # not if it has threads that outlive its first one
         return None
-    return Process(pid, int(values[1]), int(values[2]), state, int(values[19]))
+    return Process(pid, int(values[1]), int(values[2]), int(values[19]))
 
 
 def processes() -> Iterator[Process]:
@@ -206,7 +205,7 @@ def _ps(*which: str) -> Iterator[Process]:
         pid, ppid, pgid, state, started = line.split(None, 4)
         if not state.startswith("Z"):
             ticks = int(time.mktime(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y")))
-            yield Process(int(pid), int(ppid), int(pgid), state, ticks)
+            yield Process(int(pid), int(ppid), int(pgid), ticks)
 
 
 def marks(pid: int) -> Dict[str, str]:

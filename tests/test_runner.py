@@ -492,6 +492,26 @@ def test_a_suspended_app_can_be_stopped_kindly(attempt: Attempt) -> None:
     assert attempt.stop()["exit"]["exit_code"] == 4
 
 
+def test_an_app_that_is_suspended_while_it_is_stopped() -> None:
+    program = "trap 'exit 4' TERM; echo ready; while :; do sleep .05; done"
+    with subprocess.Popen(["sh", "-c", program], stdout=subprocess.PIPE) as app:
+        assert app.stdout is not None
+        app.stdout.readline()
+        looks = 0
+
+        def find() -> list[runner.Process]:
+            nonlocal looks
+            app.poll()
+            found = runner.process(app.pid)
+            looks += 1
+            if looks == 1:  # after the look at the table, and before the signal
+                os.kill(app.pid, signal.SIGSTOP)
+            return [] if found is None else [found]
+
+        assert runner.sweep(find, 10, time.sleep) == []
+    assert app.returncode == 4
+
+
 def test_stopping_twice_and_from_many_sides(attempt: Attempt) -> None:
     attempt.start(serve("socket"))
     attempt.wait("alive")
