@@ -5,7 +5,7 @@ follows a 101), then the pure `framing`, `headers` and `urls`, and `upstream` an
 ends. No host or port ever comes from a URL.
 """
 
-from jupyter_sessions.gateway.gateway import Gateway
+from jupyter_sessions.gateway.gateway import Gateway, Tuning
 from jupyter_sessions.gateway.traffic import Metrics
 
-__all__ = ["Gateway", "Metrics"]
+__all__ = ["Gateway", "Metrics", "Tuning"]

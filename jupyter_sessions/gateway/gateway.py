@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from logging import Logger
 from typing import Any
 
@@ -17,6 +17,26 @@ from jupyter_sessions.gateway.router import Chooser, SessionMatcher, SessionRout
 from jupyter_sessions.gateway.traffic import Metrics, Traffic
 from jupyter_sessions.gateway.urls import SessionUrls, Target
 from jupyter_sessions.routes import Locate
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How the gateway gets fast. Each part can be switched off; the answers stay the same.
+
+    Parameters
+    ----------
+    takeover
+        Serve plain connections below tornado, as long as they ask for sessions.
+    helper
+        Hand upgraded connections to a process of their own, which a busy Jupyter does not hold up.
+    cache_seconds
+        How long a positive answer of Jupyter's authentication holds, in seconds; 0 asks for every
+        request. Open connections are asked about again as often.
+    """
+
+    takeover: bool = True
+    helper: bool = True
+    cache_seconds: float = 5.0
 
 
 class Gateway:
@@ -37,6 +57,8 @@ class Gateway:
         (``ServerApp.trust_xheaders``).
     tls
         How to verify apps that are reached by TLS.
+    tuning
+        What makes it fast.
     """
 
     def __init__(
@@ -48,6 +70,7 @@ class Gateway:
         api_url: str,
         trust_forwarded: bool = False,
         tls: ssl.SSLContext | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         self._locate = locate
         self._log = log
@@ -55,6 +78,7 @@ class Gateway:
         self._urls = SessionUrls(base_url)
         self._trust_forwarded = trust_forwarded
         self._tls = tls or ssl.create_default_context()
+        self._tuning = tuning or Tuning()
         self._traffic: dict[str, Traffic] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

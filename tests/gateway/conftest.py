@@ -1,6 +1,7 @@
 """A real Jupyter server with the gateway's rules, in a thread of its own.
 
-- `server` (one for all tests): the server, plain and TLS, with a table of routes.
+- `server` (one per path, for all tests): the server, plain and TLS, with a table of routes. Every
+  test runs against both of `PATHS`: with all that makes the gateway fast, and without.
 - `put`: starts an app and gives it a session id.
 """
 
@@ -23,12 +24,18 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from traitlets.config import Config
 
-from jupyter_sessions.gateway import Gateway
+from jupyter_sessions.gateway import Gateway, Tuning
 from jupyter_sessions.routes import Route
 from tests.gateway.harness import TOKEN, App, Handler, Server, Table
 
 BASE = "/a%40b/"
 API = f"{BASE}jupyter-sessions/v1/"
+
+# One suite for both: no answer may tell which one gave it.
+PATHS = {
+    "fast": Tuning(cache_seconds=0.2),
+    "plain": Tuning(takeover=False, helper=False, cache_seconds=0),
+}
 
 
 class _ServerApp(ServerApp):
@@ -71,8 +78,9 @@ def client_tls(certificate: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["fast", "plain"])
 def server(
+    request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     server_tls: ssl.SSLContext,
     client_tls: ssl.SSLContext,
@@ -81,6 +89,7 @@ def server(
     started = threading.Event()
     stopping: list[Callable[[], Any]] = []
     home = tmp_path_factory.mktemp("jupyter")
+    tuning = PATHS[request.param]
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -89,10 +98,11 @@ def server(
         app = _server_app(home)
         lines: list[str] = []
         table = Table()
-        gateway = Gateway(locate=table, base_url=BASE, log=app.log, api_url=API, tls=client_tls)
-        trusting = Gateway(
-            locate=table, base_url=BASE, log=app.log, api_url=API, trust_forwarded=True
+        make = partial(
+            Gateway, locate=table, base_url=BASE, log=app.log, api_url=API, tuning=tuning
         )
+        gateway = make(tls=client_tls)
+        trusting = make(trust_forwarded=True)
         app.web_app.add_handlers(".*$", gateway.rules(app.web_app))  # type: ignore[no-untyped-call]
         http, port = _listen(app)
         https, tls_port = _listen(app, ssl_options=server_tls)
