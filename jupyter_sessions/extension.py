@@ -6,10 +6,11 @@ import os
 
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
+from traitlets import Bool, Float
 
 from .api import NAMESPACE, handlers
 from .events import EventEmitter
-from .gateway import Gateway
+from .gateway import Gateway, Tuning
 from .locating import Locator
 from .manager import SessionManager
 from .session import Session, State
@@ -22,6 +23,24 @@ class SessionsExtension(ExtensionApp):
     extension_url = "/"
     load_other_extensions = True
     classes = [SessionManager]
+
+    auth_cache_seconds = Float(
+        5.0,
+        min=0,
+        help="""How long, in seconds, a request that Jupyter let pass stands for others with the
+        same credentials. A logout, a stop or a revocation acts on open connections within this
+        time too. 0 asks the identity provider for every request, which costs most of the speed.""",
+    ).tag(config=True)
+    takeover = Bool(
+        True,
+        help="""Serve connections that ask for sessions below tornado. Turn it off to find out
+        whether that is to blame for something; it costs most of the speed.""",
+    ).tag(config=True)
+    helper = Bool(
+        True,
+        help="""Hand open websockets to a process of their own, so that desktops and terminals
+        stay fluent while Jupyter is busy. It is started with the first websocket.""",
+    ).tag(config=True)
 
     manager: SessionManager
     gateway: Gateway
@@ -42,6 +61,11 @@ class SessionsExtension(ExtensionApp):
             log=self.log,
             api_url=f"{server.base_url}{NAMESPACE}/",
             trust_forwarded=server.trust_xheaders,
+            tuning=Tuning(
+                takeover=self.takeover,
+                helper=self.helper,
+                cache_seconds=self.auth_cache_seconds,
+            ),
         )
         self.settings["jupyter_sessions_manager"] = self.manager
         if server.event_logger is not None:
@@ -57,6 +81,7 @@ class SessionsExtension(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin to look after sessions. Called by the server once its loop runs."""
         self.manager.public_url = public_url(serverapp)
+        self.gateway.serve_on(serverapp.http_server)
         await self.manager.start()
 
     async def stop_extension(self) -> None:

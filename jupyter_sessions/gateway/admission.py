@@ -1,13 +1,19 @@
-"""Who may use a session: asked of Jupyter's own machinery, before anything else happens."""
+"""Who may use a session: asked of Jupyter's own machinery, before anything else happens.
+
+A yes is remembered for a few seconds, if it depends on nothing but the credentials that it is
+remembered with. A no never is.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.auth.identity import LegacyIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado import httputil, web
@@ -69,7 +75,7 @@ class _Gatekeeper(JupyterHandler):
         raise _Login(url)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Admission:
     """The user's request is allowed.
 
@@ -79,26 +85,132 @@ class Admission:
         Jupyter's token: the one in the URL if that let the user in, else the server's.
     reserved
         Names of the login cookies, in lower case.
+    logins
+        The login cookies that came with the request, as they came.
+    expires
+        Until when it holds for further requests (`time.monotonic`); 0.0 if only for this one.
     """
 
     token: str
     reserved: frozenset[str]
-    _handler: _Gatekeeper = field(repr=False)
+    logins: frozenset[str]
+    expires: float = 0.0
+    _handler: _Gatekeeper | None = field(default=None, repr=False)
 
     def cookies(self) -> tuple[str, ...]:
         """Set-Cookie fields with which Jupyter wants to answer this request."""
-        return _cookies(self._handler)
+        return () if self._handler is None else _cookies(self._handler)
 
     def ensure_xsrf_cookie(self) -> None:
         """See to it that the browser has an XSRF token for our REST API."""
-        _ = self._handler.xsrf_token
+        if self._handler is not None:
+            _ = self._handler.xsrf_token
+
+
+class Admissions:
+    """Who may use the sessions of one web application.
+
+    Parameters
+    ----------
+    application
+        Jupyter's.
+    seconds
+        How long a yes holds; 0 remembers none.
+    """
+
+    # More than one server's users have browsers, and what each keeps is small.
+    LIMIT = 1024
+
+    def __init__(self, application: web.Application, seconds: float) -> None:
+        self._application = application
+        self._seconds = seconds
+        self._known: dict[tuple[str | None, ...], Admission] = {}
+        self._names: set[str] = set()
+
+    async def admit(
+        self,
+        request: httputil.HTTPServerRequest,
+        session_id: str,
+        *,
+        upgrade: bool,
+        navigation: bool = False,
+        fresh: bool = False,
+    ) -> Admission:
+        """Authenticate and authorize `request`; raises Refused.
+
+        `fresh` asks Jupyter in any case. `navigation` sends a browser to the login page.
+        """
+        now = time.monotonic()
+        action = _action(request, upgrade=upgrade)
+        key = self._key(request, session_id, action) if self._seconds else None
+        if key is not None and not fresh:
+            known = self._known.get(key)
+            if known is not None and known.expires > now:
+                return known
+        admission = await admit(self._application, request, action=action, navigation=navigation)
+        self._names |= admission.reserved
+        if key is None or fresh or admission.cookies() or not _is_cacheable(admission):
+            return admission
+        if len(self._known) >= self.LIMIT:
+            self._known = {k: v for k, v in self._known.items() if v.expires > now}
+        if len(self._known) >= self.LIMIT:
+            self._known.clear()
+        admission = Admission(
+            admission.token, admission.reserved, admission.logins, now + self._seconds
+        )
+        self._known[key] = admission
+        return admission
+
+    def logins(self, cookie: str) -> frozenset[str]:
+        """Those of the cookies of a Cookie field that may be logins."""
+        return _logins(cookie, self._names)
+
+    def revoke(self, cookies: frozenset[str]) -> None:
+        """Forget what was allowed to these login cookies, and what was built on that."""
+        for key, known in list(self._known.items()):
+            if known.logins & cookies:
+                known.expires = 0.0
+                del self._known[key]
+
+    @staticmethod
+    def _key(
+        request: httputil.HTTPServerRequest, session_id: str, action: str
+    ) -> tuple[str | None, ...] | None:
+        if "token" in request.query_arguments:
+            return None
+        headers = request.headers
+        credentials = (headers.get(name) for name in ("Cookie", "Authorization", "Host"))
+        return (session_id, action, request.remote_ip, request.protocol, *credentials)
+
+
+def _logins(cookie: str, names: Collection[str]) -> frozenset[str]:
+    sent = (c.strip() for c in cookie.split(";"))
+    return frozenset(c for c in sent if c.partition("=")[0].strip().lower() in names)
+
+
+def _action(request: httputil.HTTPServerRequest, *, upgrade: bool) -> str:
+    return "execute" if upgrade else "read" if request.method in SAFE_METHODS else "write"
+
+
+def _is_cacheable(admission: Admission) -> bool:
+    """True if only credentials decide: so it is with what Jupyter and JupyterHub bring along.
+
+    Any other identity provider or authorizer may look at whatever it likes.
+    """
+    handler = admission._handler
+    if handler is None or isinstance(handler.identity_provider, LegacyIdentityProvider):
+        return False
+    return all(
+        type(judge).__module__.startswith(("jupyter_server.auth.", "jupyterhub."))
+        for judge in (handler.identity_provider, handler.authorizer)
+    )
 
 
 async def admit(
     application: web.Application,
     request: httputil.HTTPServerRequest,
     *,
-    upgrade: bool,
+    action: str,
     navigation: bool,
 ) -> Admission:
     """Authenticate and authorize `request`; raises Refused."""
@@ -114,7 +226,6 @@ async def admit(
             if navigation:
                 _log_in(handler)
             raise web.HTTPError(403)
-        action = "execute" if upgrade else "read" if method in SAFE_METHODS else "write"
         if not await ensure_async(
             handler.authorizer.is_authorized(handler, user, action, AUTH_RESOURCE)
         ):
@@ -126,7 +237,9 @@ async def admit(
             raise Refused("The login service does not answer.", unavailable=True) from error
         message = "Log in to Jupyter to use this session."
         raise Refused(message, cookies=_cookies(handler)) from None
-    return Admission(_token(handler), _login_cookies(handler), handler)
+    reserved = _login_cookies(handler)
+    logins = _logins(request.headers.get("Cookie", ""), reserved)
+    return Admission(_token(handler), reserved, logins, _handler=handler)
 
 
 _log_in: Callable[[web.RequestHandler], Any] = web.authenticated(lambda handler: None)

@@ -17,17 +17,36 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from jupyter_sessions.gateway.framing import Body, Headers
 from jupyter_sessions.gateway.headers import serialize
 from jupyter_sessions.gateway.pages import Answer
+from jupyter_sessions.gateway.upstream import HIGH_WATER
 
 # How long, and for how much, we listen on after an answer that came before the request's end:
 # closing with unread bytes resets the connection, and the client may lose the answer.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 8 * 1024 * 1024
 
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
 
 
 def _complete_head(answer: Answer) -> Headers:
     return [*answer.headers, ("Content-Length", str(len(answer.body)))]
+
+
+def take_over(stream: IOStream) -> tuple[bytes, socket.socket]:
+    """The socket of `stream`, and what tornado has read from it already."""
+    early = b""
+    while True:
+        read = asyncio.ensure_future(stream.read_bytes(HIGH_WATER, partial=True))
+        # Now, or when the stream is closed below.
+        read.add_done_callback(lambda future: future.exception())
+        if not read.done():
+            break
+        early += read.result()
+        # Less than we asked for: that was all it had.
+        if len(read.result()) < HIGH_WATER:
+            break
+    taken = stream.socket.dup()
+    stream.close()
+    return early, taken
 
 
 class Client:
@@ -167,7 +186,7 @@ class Client:
         if self._detached or self._stream.closed():
             return
         if self.started and not self._answered:
-            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._close()
 
     def _finish(self) -> None:

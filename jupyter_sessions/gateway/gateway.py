@@ -6,17 +6,26 @@ import asyncio
 import ssl
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from logging import Logger
 from typing import Any
 
 from tornado import httputil, routing, web
+from tornado.httpserver import HTTPServer
 
-from jupyter_sessions.gateway.http import Door
+from jupyter_sessions.gateway.admission import Admissions
+from jupyter_sessions.gateway.helper import Helper, is_possible
+from jupyter_sessions.gateway.http import Door, failure
+from jupyter_sessions.gateway.lanes import Lanes
 from jupyter_sessions.gateway.pages import Pages
-from jupyter_sessions.gateway.router import Chooser, SessionMatcher, SessionRouter
-from jupyter_sessions.gateway.traffic import Metrics, Traffic
+from jupyter_sessions.gateway.router import Chooser, LogoutWatch, SessionMatcher, SessionRouter
+from jupyter_sessions.gateway.traffic import Connection, Metrics, Traffic
 from jupyter_sessions.gateway.urls import SessionUrls, Target
+from jupyter_sessions.gateway.watch import Watch
 from jupyter_sessions.routes import Locate
+
+RECHECK_SECONDS = 5.0
+"""How often open connections are asked about if nothing is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +88,26 @@ class Gateway:
         self._trust_forwarded = trust_forwarded
         self._tls = tls or ssl.create_default_context()
         self._tuning = tuning or Tuning()
+        self._chooser: Chooser | None = None
+        self._lanes: Lanes | None = None
+        self._helper = Helper(log) if self._tuning.helper and is_possible() else None
+        self._watch: Watch | None = None
         self._traffic: dict[str, Traffic] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def rules(self, web_app: web.Application) -> list[routing.Rule]:
         """Routing rules for ``web_app.add_handlers(".*$", …)``."""
+        admissions = Admissions(web_app, self._tuning.cache_seconds)
+        self._watch = Watch(admissions, self._connections, self._log, self._patience)
         chooser = Chooser(
-            web_app, self._locate, self._pages, self._log, trust_forwarded=self._trust_forwarded
+            web_app,
+            admissions,
+            self._locate,
+            self._pages,
+            self._log,
+            trust_forwarded=self._trust_forwarded,
         )
+        self._chooser = chooser
 
         def serve(
             request: httputil.HTTPServerRequest, target: Target
@@ -99,9 +120,35 @@ class Gateway:
                 log=self._log,
                 traffic=self._traffic_of,
                 spawn=self._spawn,
+                lanes=self._lanes,
+                helper=self._helper,
             )
 
-        return [routing.Rule(SessionMatcher(self._urls), SessionRouter(serve))]
+        router = SessionRouter(serve)
+        logout = LogoutWatch(self._pages.base_url, self._watch.logged_out)
+        return [
+            routing.Rule(logout, router),
+            routing.Rule(SessionMatcher(self._urls), router),
+        ]
+
+    def serve_on(self, server: HTTPServer) -> None:
+        """Take connections of `server` over, if the tuning says so. After `rules`."""
+        if not self._tuning.takeover or self._chooser is None:
+            return
+        self._lanes = Lanes(
+            server,
+            base_url=self._pages.base_url,
+            chooser=self._chooser,
+            traffic=self._traffic_of,
+            spawn=self._spawn,
+            failure=partial(failure, self._pages),
+            patience=self._patience,
+            trusted=self._trust_forwarded,
+        )
+
+    @property
+    def _patience(self) -> float:
+        return self._tuning.cache_seconds or RECHECK_SECONDS
 
     def close_session(self, session_id: str) -> None:
         """Drop every connection of a session: it stops, has ended, or is no longer shared."""
@@ -124,6 +171,10 @@ class Gateway:
 
     async def close(self) -> None:
         """Drop every connection, and wait until the tasks behind them have ended."""
+        if self._lanes is not None:
+            self._lanes.close()
+        if self._helper is not None:
+            await self._helper.close()
         for traffic in self._traffic.values():
             traffic.close()
         for task in self._tasks:
@@ -133,7 +184,13 @@ class Gateway:
     def _traffic_of(self, session_id: str) -> Traffic:
         if session_id not in self._traffic:
             self._traffic[session_id] = Traffic(self._tls)
+        if self._watch is not None and not self._watch.started:
+            self._watch.started = True
+            self._spawn(self._watch.run())
         return self._traffic[session_id]
+
+    def _connections(self) -> list[Connection]:
+        return [c for traffic in self._traffic.values() for c in traffic.active]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name="sessions-answer")

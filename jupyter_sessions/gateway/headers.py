@@ -6,6 +6,7 @@ concerns one connection only (RFC 9110, 7.6.1) stays on it.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -40,11 +41,30 @@ _REPLACED = frozenset({"host", "content-length", "expect"})
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
 _CREDENTIALS = frozenset({"authorization", "x-xsrftoken"})
 _FORWARDED = re.compile(r"x-forwarded(-.*)?|forwarded|x-real-ip|x-scheme")
+# On these depends who may pass, and where to.
+_DECIDING = frozenset({"cookie", "host", "origin", "sec-websocket-origin"})
+# Kept inside the session's prefix.
+_SCOPED = frozenset({"content-location", "location", "service-worker-allowed", "set-cookie"})
 # These would change how the browser treats the whole origin, Jupyter included.
 _ORIGIN_WIDE = frozenset({"alt-svc", "clear-site-data", "strict-transport-security"})
 
 _COOKIE_PREFIX = re.compile(r"__(?:host|secure)-")
 _RESERVED_PREFIXES = ("username-", "jupyterhub-", "jupyter-")
+
+
+class Kind(enum.Enum):
+    """What a header field means to us."""
+
+    PLAIN = enum.auto()
+    """Passes as it is, whatever else the message says."""
+    DROPPED = enum.auto()
+    """Never passes, and decides nothing."""
+    LENGTH = enum.auto()
+    """The Content-Length."""
+    SPECIAL = enum.auto()
+    """Decides something, or is changed."""
+    RARE = enum.auto()
+    """Changes how the message is to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +94,38 @@ class Caller:
     reserved: frozenset[str] = frozenset()
     token: str = ""
     trusted: bool = False
+
+
+def request_kind(name: str, value: str) -> Kind:
+    """What a field of a request means to `request_headers` and all that come before it."""
+    key = name.lower().replace("_", "-")
+    if key == "content-length":
+        return Kind.DROPPED if "_" in name else Kind.LENGTH
+    if key == "connection":
+        return Kind.DROPPED if value.lower() == "keep-alive" else Kind.RARE
+    if key in ("expect", "transfer-encoding", "upgrade"):
+        return Kind.RARE
+    if key in _HOP_BY_HOP:
+        return Kind.DROPPED
+    if key in _DECIDING or key in _CREDENTIALS or _FORWARDED.fullmatch(key):
+        return Kind.SPECIAL
+    if key.startswith("sec-fetch-") or (key == "referer" and "?" in value):
+        return Kind.SPECIAL
+    return Kind.PLAIN
+
+
+def answer_kind(name: str, value: str) -> Kind:
+    """What a field of an app's answer means to `response_headers` and to the framing."""
+    key = name.lower()
+    if key == "content-length":
+        return Kind.LENGTH
+    if key == "connection":
+        return Kind.SPECIAL if value.lower() in ("keep-alive", "close") else Kind.RARE
+    if key == "transfer-encoding":
+        return Kind.SPECIAL
+    if key in _HOP_BY_HOP or key in _ORIGIN_WIDE:
+        return Kind.DROPPED
+    return Kind.SPECIAL if key in _SCOPED else Kind.PLAIN
 
 
 def is_reserved(name: str, extra: Collection[str] = ()) -> bool:
@@ -202,8 +254,13 @@ def scoped_cookie(value: str, caller: Caller, *, strip: bool) -> str | None:
     return ";".join([pair, *kept, f" Path={scoped}"])
 
 
+def overridden(changes: Mapping[str, str | None]) -> frozenset[str]:
+    """The names, in lower case, of the fields that a route sets or removes."""
+    return frozenset(name.lower() for name in changes) - _FRAMING
+
+
 def _override(headers: Headers, changes: Mapping[str, str | None]) -> Headers:
-    names = {name.lower() for name in changes} - _FRAMING
+    names = overridden(changes)
     if not names:
         return headers
     kept = [(n, v) for n, v in headers if n.lower() not in names]

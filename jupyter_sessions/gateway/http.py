@@ -17,6 +17,7 @@ from tornado import httputil
 from tornado.iostream import StreamClosedError
 
 from jupyter_sessions.gateway.client import Client
+from jupyter_sessions.gateway.credentials import Credentials
 from jupyter_sessions.gateway.framing import (
     BadMessage,
     ResponseHead,
@@ -25,6 +26,8 @@ from jupyter_sessions.gateway.framing import (
     values,
 )
 from jupyter_sessions.gateway.headers import request_headers, response_headers, serialize
+from jupyter_sessions.gateway.helper import Helper
+from jupyter_sessions.gateway.lanes import Lanes
 from jupyter_sessions.gateway.pages import Answer, Pages, refusal
 from jupyter_sessions.gateway.router import Chooser, Inquiry, Passage, inquire
 from jupyter_sessions.gateway.traffic import Traffic
@@ -41,13 +44,20 @@ class Exchange:
     """
 
     def __init__(
-        self, client: Client, inquiry: Inquiry, passage: Passage, traffic: Traffic, pages: Pages
+        self,
+        client: Client,
+        inquiry: Inquiry,
+        passage: Passage,
+        traffic: Traffic,
+        pages: Pages,
+        helper: Helper | None,
     ) -> None:
         self._client = client
         self._inquiry = inquiry
         self._passage = passage
         self._traffic = traffic
         self._pages = pages
+        self._helper = helper
         self._upstream: Upstream | None = None
         self._repeat = b""
         self._aborted = False
@@ -171,7 +181,16 @@ class Exchange:
         headers += [("Set-Cookie", cookie) for cookie in self._passage.cookies]
         answer = serialize(f"HTTP/1.1 101 {head.reason}", headers)
         websocket = "websocket" in tokens(head.headers, "upgrade")
-        await splice(self._client.detach(), upstream, answer, self._traffic, websocket=websocket)
+        inquiry = self._inquiry
+        await splice(
+            self._client.detach(),
+            upstream,
+            answer,
+            self._traffic,
+            credentials=Credentials(inquiry.request, inquiry.target.session_id, upgrade=True),
+            websocket=websocket,
+            helper=self._helper,
+        )
         self._upstream = None
         self.release()
 
@@ -180,14 +199,7 @@ class Exchange:
     def failure(self, error: Exception) -> Answer:
         """The answer when the app gave none."""
         self._traffic.metrics.failures += 1
-        match error:
-            case NoAnswer():
-                message = str(error)
-            case BadMessage():
-                message = f"The app's answer is not valid HTTP: {error}."
-            case _:
-                message = "The app's answer could not be passed on."
-        return self._pages.unreachable(page=self._inquiry.page, message=message)
+        return failure(self._pages, error, page=self._inquiry.page)
 
     def release(self) -> None:
         """Let go of the connection to the app."""
@@ -207,6 +219,22 @@ class Exchange:
             self.task.cancel()
         self.release()  # a task that is cancelled before its first step does not
 
+    def credentials(self, *, young: bool = False) -> Credentials:
+        inquiry = self._inquiry
+        return Credentials(inquiry.request, inquiry.target.session_id, upgrade=inquiry.upgrade)
+
+
+def failure(pages: Pages, error: Exception, *, page: bool) -> Answer:
+    """The answer when an app gave none that can be passed on."""
+    match error:
+        case NoAnswer():
+            message = str(error)
+        case BadMessage():
+            message = f"The app's answer is not valid HTTP: {error}."
+        case _:
+            message = "The app's answer could not be passed on."
+    return pages.unreachable(page=page, message=message)
+
 
 class Door(httputil.HTTPMessageDelegate):
     """Takes a request for a session from tornado, and answers it or lets an `Exchange` do so.
@@ -217,6 +245,10 @@ class Door(httputil.HTTPMessageDelegate):
         Gives the connections of the session with this id.
     spawn
         Starts a task that the gateway owns.
+    lanes
+        Who takes the connection over where it can; None if nobody does.
+    helper
+        Who gets upgraded connections where it can; None if nobody does.
     """
 
     def __init__(
@@ -229,6 +261,8 @@ class Door(httputil.HTTPMessageDelegate):
         log: Logger,
         traffic: Callable[[str], Traffic],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        lanes: Lanes | None,
+        helper: Helper | None,
     ) -> None:
         self._request = request
         self._target = target
@@ -237,6 +271,8 @@ class Door(httputil.HTTPMessageDelegate):
         self._log = log
         self._traffic = traffic
         self._spawn = spawn
+        self._lanes = lanes
+        self._helper = helper
         self._client = Client(request)
         self._exchange: Exchange | None = None
 
@@ -275,7 +311,10 @@ class Door(httputil.HTTPMessageDelegate):
         if self._client.gone:
             return None
         traffic = self._traffic(choice.route.session_id)
-        exchange = Exchange(self._client, inquiry, choice, traffic, self._pages)
+        if self._lanes is not None and self._lanes.suits(inquiry):
+            await self._lanes.take(self._client, inquiry, choice, traffic)
+            return None
+        exchange = Exchange(self._client, inquiry, choice, traffic, self._pages, self._helper)
         self._exchange = exchange
         head = None
         try:

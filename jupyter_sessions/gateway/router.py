@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from logging import Logger
 from typing import Any
+from urllib.parse import unquote
 
 from tornado import httputil, routing, web
 
-from jupyter_sessions.gateway.admission import Admission, Refused, admit
+from jupyter_sessions.gateway.admission import Admission, Admissions, Refused
 from jupyter_sessions.gateway.framing import BadMessage, Body, Headers, check_request
 from jupyter_sessions.gateway.headers import Caller, is_foreign, wants_upgrade
 from jupyter_sessions.gateway.pages import (
@@ -48,7 +49,8 @@ class Passage:
     route: Route
     caller: Caller
     path: str
-    cookies: tuple[str, ...]
+    admission: Admission
+    cookies: tuple[str, ...] = ()
 
 
 class SessionMatcher(routing.Matcher):
@@ -60,6 +62,19 @@ class SessionMatcher(routing.Matcher):
     def match(self, request: httputil.HTTPServerRequest) -> dict[str, Any] | None:
         target = self._urls.match(request.uri or "")
         return None if target is None else {"session": target}
+
+
+class LogoutWatch(routing.Matcher):
+    """Matches nothing; tells of requests that log somebody out, whoever it is that answers them."""
+
+    def __init__(self, base_url: str, tell: Callable[[str], None]) -> None:
+        self._path = f"{base_url}logout"
+        self._tell = tell
+
+    def match(self, request: httputil.HTTPServerRequest) -> dict[str, Any] | None:
+        if unquote(request.path) == unquote(self._path):
+            self._tell(request.headers.get("Cookie", ""))
+        return None
 
 
 class SessionRouter(routing.Router):
@@ -95,6 +110,7 @@ class Chooser:
     def __init__(
         self,
         application: web.Application,
+        admissions: Admissions,
         locate: Locate,
         pages: Pages,
         log: Logger,
@@ -102,6 +118,7 @@ class Chooser:
         trust_forwarded: bool,
     ) -> None:
         self._application = application
+        self._admissions = admissions
         self._locate = locate
         self._pages = pages
         self._log = log
@@ -122,12 +139,19 @@ class Chooser:
         ):
             return refusal(403, "Requests from other sites are refused.", "foreign_origin")
         try:
-            admission = await admit(
-                self._application, request, upgrade=inquiry.upgrade, navigation=inquiry.page
-            )
+            admission = await self._admit(inquiry)
+            return await self._find(inquiry, admission)
         except Refused as refused:
             return self._refuse(refused, inquiry)
-        return await self._find(inquiry, admission)
+
+    async def _admit(self, inquiry: Inquiry, *, fresh: bool = False) -> Admission:
+        return await self._admissions.admit(
+            inquiry.request,
+            inquiry.target.session_id,
+            upgrade=inquiry.upgrade,
+            navigation=inquiry.page,
+            fresh=fresh,
+        )
 
     def _refuse(self, refused: Refused, inquiry: Inquiry) -> Answer:
         if refused.unavailable:
@@ -157,6 +181,8 @@ class Chooser:
             return answer.with_cookies(admission.cookies())
         if not isinstance(found, Route):
             if inquiry.page:
+                if admission.expires:  # what is remembered cannot set cookies
+                    admission = await self._admit(inquiry, fresh=True)
                 admission.ensure_xsrf_cookie()
             answer = self._pages.waiting(found, page=inquiry.page)
             return answer.with_cookies(admission.cookies())
@@ -172,7 +198,7 @@ class Chooser:
         )
         prefix = "" if found.strip else found.prefix
         path = target.upstream_path(prefix, token=admission.token)
-        return Passage(found, caller, path, admission.cookies())
+        return Passage(found, caller, path, admission, admission.cookies())
 
 
 def _peer(request: httputil.HTTPServerRequest) -> str:
@@ -185,6 +211,7 @@ __all__ = [
     "BadMessage",
     "Chooser",
     "Inquiry",
+    "LogoutWatch",
     "Passage",
     "SessionMatcher",
     "SessionRouter",

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from jupyter_sessions.gateway.credentials import Credentials
 from jupyter_sessions.gateway.upstream import Pool
 
 
@@ -41,9 +42,15 @@ class Metrics:
         self.last_activity = time.time()
 
 
-class Abortable(Protocol):
+class Connection(Protocol):
+    """Something that is open between a client and an app."""
+
     def abort(self) -> None:
         """Close both ends now."""
+        ...
+
+    def credentials(self, *, young: bool = False) -> Credentials | None:
+        """With what it was opened; None if it was a moment ago, unless `young` ones count too."""
         ...
 
 
@@ -53,10 +60,13 @@ class Traffic:
     def __init__(self, tls: ssl.SSLContext) -> None:
         self.metrics = Metrics()
         self.pool = Pool(tls)
-        self.active: set[Abortable] = set()
+        self.active: set[Connection] = set()
+        self.generation = 0
+        """Raised whenever what was known about the way to the app may be wrong."""
 
     def close(self) -> None:
         """Drop every connection."""
+        self.generation += 1
         self.pool.close()
         for connection in list(self.active):
             connection.abort()

@@ -7,65 +7,97 @@ side is read only as fast as the other takes it.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import cast
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from jupyter_sessions.gateway.client import take_over
+from jupyter_sessions.gateway.credentials import Credentials
+from jupyter_sessions.gateway.helper import Helper, duplicate
+from jupyter_sessions.gateway.relay import HALF_OPEN_SECONDS, is_keepalive
 from jupyter_sessions.gateway.traffic import Traffic
 from jupyter_sessions.gateway.upstream import HIGH_WATER, Upstream
 
-# How long one side may go on alone after the other has finished.
-HALF_OPEN_SECONDS = 120.0
-
-# A websocket's ping and pong frames: at most 2 + 4 + 125 bytes.
-_KEEPALIVE = (b"\x89", b"\x8a")
-_KEEPALIVE_SIZE = 131
-
-# What a client may send before it knows that the app agrees.
-_EARLY_LIMIT = 4 * HIGH_WATER
-
 
 async def splice(
-    stream: IOStream, upstream: Upstream, answer: bytes, traffic: Traffic, *, websocket: bool
+    stream: IOStream,
+    upstream: Upstream,
+    answer: bytes,
+    traffic: Traffic,
+    *,
+    credentials: Credentials,
+    websocket: bool,
+    helper: Helper | None,
 ) -> None:
-    """Send `answer` to the client, then join it with the app until one of them ends."""
-    pair = Splice(traffic, websocket=websocket)
-    pair.app.connection_made(upstream.transport)
+    """Send `answer` to the client, then join it with the app until one of them ends.
+
+    The `helper` gets the pair, if there is one and both are plain sockets.
+    """
+    pair = Splice(traffic, credentials, websocket=websocket)
     if isinstance(stream, SSLIOStream):
         pair.client.connection_made(StreamTransport(stream, pair.client))
     else:
-        early, taken = _take_over(stream)
+        early, taken = take_over(stream)
+        if helper is not None and _hand_over(
+            helper, taken, early, upstream, answer, traffic, credentials, websocket=websocket
+        ):
+            return
         upstream.write(early)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: pair.client, taken)
+    pair.app.connection_made(upstream.transport)
     pair.begin()
     pair.client.transport.write(answer)
     upstream.hand_over(pair.app)
 
 
-def _take_over(stream: IOStream) -> tuple[bytes, socket.socket]:
-    """The client's socket, taken from tornado, and what tornado has read from it already."""
-    early = b""
-    while True:
-        read = asyncio.ensure_future(stream.read_bytes(HIGH_WATER, partial=True))
-        # Now, or when the stream is closed below.
-        read.add_done_callback(lambda future: future.exception())
-        if not read.done():
-            break
-        early += read.result()
-        if len(early) > _EARLY_LIMIT:
-            stream.close()
-    taken = stream.socket.dup()
-    stream.close()
-    return early, taken
+def _hand_over(
+    helper: Helper,
+    client: socket.socket,
+    early: bytes,
+    upstream: Upstream,
+    answer: bytes,
+    traffic: Traffic,
+    credentials: Credentials,
+    *,
+    websocket: bool,
+) -> bool:
+    """Give both sockets to the helper; False if that cannot be done."""
+    transport = upstream.transport
+    if upstream.address.scheme == "tls" or transport.get_write_buffer_size():
+        return False
+    said = upstream.take()
+    transport.pause_reading()
+    app = duplicate(transport)
+    try:
+        done = helper.adopt(
+            client.fileno(),
+            app,
+            to_client=answer + said,
+            to_app=early,
+            traffic=traffic,
+            credentials=credentials,
+            websocket=websocket,
+        )
+    finally:
+        os.close(app)
+    if done:
+        client.close()
+        upstream.abort()
+    else:
+        upstream.put_back(said)
+        transport.resume_reading()
+    return done
 
 
 class Splice:
     """Two joined connections."""
 
-    def __init__(self, traffic: Traffic, *, websocket: bool) -> None:
+    def __init__(self, traffic: Traffic, credentials: Credentials, *, websocket: bool) -> None:
         self._traffic = traffic
+        self._credentials = credentials
         self._websocket = websocket
         self._timer: asyncio.TimerHandle | None = None
         self._open = 2
@@ -86,7 +118,7 @@ class Splice:
             metrics.bytes_in += len(data)
         else:
             metrics.bytes_out += len(data)
-        if self._websocket and len(data) <= _KEEPALIVE_SIZE and data[:1] in _KEEPALIVE:
+        if self._websocket and is_keepalive(data):
             return
         metrics.touch()
 
@@ -105,6 +137,9 @@ class Splice:
             self._timer.cancel()
         self._traffic.active.discard(self)
         self._traffic.metrics.open_upgrades -= 1
+
+    def credentials(self, *, young: bool = False) -> Credentials:
+        return self._credentials
 
     def abort(self) -> None:
         self.client.transport.abort()

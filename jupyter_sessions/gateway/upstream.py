@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
@@ -20,10 +20,10 @@ from jupyter_sessions.routes import Address
 
 CONNECT_TIMEOUT = 10.0
 HIGH_WATER = 256 * 1024
-IDLE_LIMIT = 32
+IDLE_LIMIT = 128
 # Shorter than the keep-alive of the usual app servers (5 s), so that we are the first to hang up.
 IDLE_SECONDS = 4.0
-_MAX_INFORMATIONAL = 16
+MAX_INFORMATIONAL = 16
 
 
 class NoAnswer(Exception):
@@ -34,12 +34,28 @@ class Truncated(NoAnswer):
     """The app's answer broke off before its end."""
 
 
+class Receiver(Protocol):
+    """Who is told at once what an app sends, instead of asking for it."""
+
+    def app_data(self, data: bytes) -> None: ...
+
+    def app_ended(self, error: Exception | None) -> None:
+        """The app will send no more; `error` says how the connection broke, if it did."""
+
+    def app_full(self) -> None:
+        """The app is behind: stop writing."""
+
+    def app_ready(self) -> None:
+        """The app has caught up."""
+
+
 class Upstream(asyncio.Protocol):
-    """One connection to an app."""
+    """One connection to an app. What comes is kept for `receive`, or given to `receiver`."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.transport = cast(asyncio.Transport, None)
+        self.receiver: Receiver | None = None
         self.answered = False
         """True once a byte of the present exchange's answer has come."""
         self._chunks: list[bytes] = []
@@ -59,6 +75,9 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.answered = True
+        if self.receiver is not None:
+            self.receiver.app_data(data)
+            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size >= HIGH_WATER and self._reading:
@@ -69,6 +88,8 @@ class Upstream(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         self._wake()
+        if self.receiver is not None:
+            self.receiver.app_ended(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,12 +97,18 @@ class Upstream(asyncio.Protocol):
         self._error = exc
         self._writable.set()
         self._wake()
+        if self.receiver is not None:
+            self.receiver.app_ended(exc)
 
     def pause_writing(self) -> None:
         self._writable.clear()
+        if self.receiver is not None:
+            self.receiver.app_full()
 
     def resume_writing(self) -> None:
         self._writable.set()
+        if self.receiver is not None:
+            self.receiver.app_ready()
 
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():
@@ -97,6 +124,16 @@ class Upstream(asyncio.Protocol):
             protocol.data_received(data)
         if self._lost:
             protocol.connection_lost(self._error)
+
+    def attach(self, receiver: Receiver) -> None:
+        """Tell `receiver` of all that comes, and of what has come already."""
+        self.receiver = receiver
+        if not self._writable.is_set():
+            receiver.app_full()
+        if self._chunks:
+            receiver.app_data(self.take())
+        if self._eof and self.receiver is receiver:
+            receiver.app_ended(self._error)
 
     @property
     def idle(self) -> bool:
@@ -129,6 +166,12 @@ class Upstream(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
+    def put_back(self, data: bytes) -> None:
+        """Undo `take`."""
+        if data:
+            self._chunks.insert(0, data)
+            self._size += len(data)
+
     async def receive(self) -> bytes:
         """The next bytes, b"" when the app has sent all it will."""
         while not self._chunks:
@@ -146,7 +189,7 @@ class Upstream(asyncio.Protocol):
     async def head(self) -> ResponseHead:
         """The head of the answer; informational ones before it are skipped, but not a 101."""
         data = bytearray()
-        for _ in range(_MAX_INFORMATIONAL):
+        for _ in range(MAX_INFORMATIONAL):
             while (end := data.find(b"\r\n\r\n")) < 0:
                 if len(data) > MAX_HEAD:
                     raise BadMessage("the head is larger than 64 KB")
@@ -159,16 +202,14 @@ class Upstream(asyncio.Protocol):
             head = parse_head(bytes(data[:end]))
             del data[: end + 4]
             if head.status >= 200 or head.status == 101:
-                if data:
-                    self._chunks.insert(0, bytes(data))
-                    self._size += len(data)
+                self.put_back(bytes(data))
                 return head
         raise BadMessage("there are too many informational answers")
 
     async def body(self, length: Body) -> AsyncGenerator[bytes, None]:
         """The pieces of a body that ends as `length` says. Raises Truncated if it does not."""
         if length == "chunked":
-            chunks = _Chunks()
+            chunks = Chunks()
             while not chunks.complete:
                 if data := chunks.feed(await self._more()):
                     yield data
@@ -193,7 +234,7 @@ class Upstream(asyncio.Protocol):
         return data
 
 
-class _Chunks:
+class Chunks:
     """Decodes a chunked body. The trailer is dropped."""
 
     def __init__(self) -> None:
@@ -236,7 +277,8 @@ class Pool:
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._tls = tls
-        self._idle: list[tuple[Upstream, asyncio.TimerHandle]] = []
+        self._idle: list[tuple[Upstream, float]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def connect(self, address: Address) -> Upstream:
         """A new connection. Raises NoAnswer if there is none within ten seconds."""
@@ -259,8 +301,7 @@ class Pool:
     def take(self, address: Address) -> Upstream | None:
         """A connection to `address` that was kept, if there is a live one."""
         while self._idle:
-            upstream, timer = self._idle.pop()
-            timer.cancel()
+            upstream, _ = self._idle.pop()
             if upstream.idle and upstream.address == address:
                 upstream.answered = False
                 return upstream
@@ -273,15 +314,23 @@ class Pool:
             upstream.abort()
             return
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(IDLE_SECONDS, self._expire, upstream)
-        self._idle.append((upstream, timer))
+        self._idle.append((upstream, loop.time()))
+        if self._timer is None:
+            self._timer = loop.call_later(IDLE_SECONDS, self._expire)
 
-    def _expire(self, upstream: Upstream) -> None:
-        self._idle = [entry for entry in self._idle if entry[0] is not upstream]
-        upstream.abort()
+    def _expire(self) -> None:
+        # The oldest come first: connections are taken from the end and put back there.
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - IDLE_SECONDS
+        while self._idle and self._idle[0][1] <= oldest:
+            self._idle.pop(0)[0].abort()
+        self._timer = None
+        if self._idle:
+            self._timer = loop.call_at(self._idle[0][1] + IDLE_SECONDS, self._expire)
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._idle:
-            upstream, timer = self._idle.pop()
-            timer.cancel()
-            upstream.abort()
+            self._idle.pop()[0].abort()

@@ -105,12 +105,14 @@ def server(
         trusting = make(trust_forwarded=True)
         app.web_app.add_handlers(".*$", gateway.rules(app.web_app))  # type: ignore[no-untyped-call]
         http, port = _listen(app)
+        gateway.serve_on(http)
         https, tls_port = _listen(app, ssl_options=server_tls)
         # Another web application, as the rules of one gateway come first.
         other = _server_app(home)
         other.web_app.add_handlers(".*$", trusting.rules(other.web_app))  # type: ignore[no-untyped-call]
         app.log.addHandler(_Lines(lines))
         proxied, trusted_port = _listen(other, xheaders=True)
+        trusting.serve_on(proxied)
         ready.append(
             Server(app, gateway, table, loop, port, tls_port, trusted_port, client_tls, lines)
         )

@@ -1,0 +1,517 @@
+"""One client's connection, taken over from tornado: requests for sessions, one after the other.
+
+What it does, `http.Exchange` does too, for connections that cannot be taken over; no answer tells
+which of them gave it. What is not a plain request for a session goes back to tornado, byte by byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import time
+from contextlib import suppress
+from http.client import responses
+from typing import TYPE_CHECKING, Any, cast
+
+from jupyter_sessions.gateway.client import LINGER_BYTES, LINGER_SECONDS, RESET
+from jupyter_sessions.gateway.credentials import Credentials
+from jupyter_sessions.gateway.framing import MAX_HEAD, BadMessage, Body
+from jupyter_sessions.gateway.grants import Grant
+from jupyter_sessions.gateway.headers import serialize
+from jupyter_sessions.gateway.lines import Head
+from jupyter_sessions.gateway.router import Inquiry, Passage
+from jupyter_sessions.gateway.traffic import Traffic
+from jupyter_sessions.gateway.upstream import (
+    HIGH_WATER,
+    MAX_INFORMATIONAL,
+    Chunks,
+    NoAnswer,
+    Upstream,
+)
+
+if TYPE_CHECKING:
+    from jupyter_sessions.gateway.lanes import Lanes
+
+# A parameter that may be our token, however its name is written.
+_MAYBE_TOKEN = re.compile(rb"[?&](?:token|[^=&]*%)")
+# Where tornado sees the end of a head.
+_END = re.compile(rb"\r?\n\r?\n")
+
+
+class Lane(asyncio.Protocol):
+    """A client's connection.
+
+    Parameters
+    ----------
+    lanes
+        All of them, and what they share.
+    context
+        tornado's, which knows where the connection came from.
+    """
+
+    def __init__(self, lanes: Lanes, context: Any) -> None:
+        self.context = context
+        self.used = time.monotonic()
+        """When it last had something to do."""
+        self.busy = True
+        """True from the head of a request until its answer is complete."""
+        self._lanes = lanes
+        self._transport = cast(asyncio.Transport, None)
+        self._ahead = b""
+        self._paused = False
+        self._full = False
+        self._gone = False
+        self._returning = False
+        self._task: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._linger_until = 0
+        # The present request:
+        self._grant = cast(Grant, None)
+        self._method = ""
+        self._inquiry: Inquiry | None = None
+        self._head = b""
+        self._repeat = b""
+        self._upload = 0
+        # ... and its answer:
+        self._app: Upstream | None = None
+        self._started = False
+        self._part = b""
+        self._skipped = 0
+        self._body: Body | None = None
+        self._chunks: Chunks | None = None
+        self._keep_alive = False
+        self._cookies: tuple[str, ...] = ()
+
+    @property
+    def idle(self) -> float:
+        """For how many seconds it has had nothing to do."""
+        return time.monotonic() - self.used
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy and not self._full:
+            self._read(self._ahead + data if self._ahead else data)
+        elif self._upload and self._app is not None:
+            self._pass_up(data)
+        else:
+            self._keep(data)
+
+    def eof_received(self) -> bool:
+        self._leave()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        if self._app is not None:
+            self._app.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self._returning:
+            self._give_back()
+        elif self._app is not None:
+            self._app.transport.resume_reading()
+        else:
+            self._next()
+
+    # The request
+
+    def begin(self, inquiry: Inquiry, passage: Passage, traffic: Traffic, wire: bytes) -> None:
+        """Serve the first request, whose head tornado has read: `wire` is what the app gets."""
+        self._inquiry = inquiry
+        self._cookies = passage.cookies
+        self._send(Grant(passage, traffic), inquiry.method, wire, cast(int, inquiry.body))
+
+    def feed(self, early: bytes) -> None:
+        """What tornado had read beyond the head."""
+        self._ahead = early + self._ahead
+
+    def _read(self, data: bytes) -> None:
+        """The beginning of a request."""
+        end = data.find(b"\r\n\r\n")
+        self._ahead = data
+        if end < 0:
+            if len(data) > MAX_HEAD or _END.search(data):
+                self._give_back()
+            return
+        data, rest = data[:end], data[end + 4 :]
+        lanes = self._lanes
+        head = lanes.requests.read(data) if end <= MAX_HEAD else None
+        if head is None or not head.first[1].startswith(lanes.prefix):
+            self._give_back()
+            return
+        self._ahead = rest
+        self._head = data
+        self._inquiry = None
+        self.busy = True
+        now = self.used = time.monotonic()
+        target = head.first[1]
+        cut = target.find(b"/", len(lanes.prefix))
+        if cut < 0 or (b"?" in target and _MAYBE_TOKEN.search(target)):
+            self._task = lanes.spawn(self._decide(head, None))
+            return
+        key = (head.first[0], target[:cut], head.special)
+        grant = lanes.grants.get(key)
+        if (
+            grant is None
+            or grant.admission.expires <= now
+            or grant.generation != grant.traffic.generation
+        ):
+            self._task = lanes.spawn(self._decide(head, key))
+            return
+        wire = grant.request(head, grant.before + target[cut:])
+        self._send(grant, head.first[0].decode(), wire, head.length or 0)
+
+    async def _decide(self, head: Head, key: tuple[object, ...] | None) -> None:
+        """Ask who may pass; remember the answer under `key` if it holds for others too."""
+        lanes = self._lanes
+        choice = None
+        with suppress(Exception):  # to happen again, and to be told of, in tornado's hands
+            if inquiry := self._asked():
+                choice = await lanes.chooser.choose(inquiry)
+        if self._gone:
+            return
+        if inquiry is None or not isinstance(choice, Passage):
+            self._ahead = self._head + b"\r\n\r\n" + self._ahead
+            self._give_back()
+            return
+        grant = Grant(choice, lanes.traffic(choice.route.session_id), head)
+        if key is not None and choice.admission.expires and key[1] == choice.caller.prefix.encode():
+            lanes.remember(key, grant)
+        self._cookies = choice.cookies
+        wire = grant.request(head, choice.path.encode("latin-1"))
+        self._send(grant, inquiry.method, wire, head.length or 0)
+
+    def _send(self, grant: Grant, method: str, wire: bytes, length: int) -> None:
+        self._grant = grant
+        self._method = method
+        self._upload = length
+        self._body = None
+        self._started = False
+        self._skipped = 0
+        traffic = grant.traffic
+        traffic.active.add(self)
+        metrics = traffic.metrics
+        metrics.requests += 1
+        metrics.open_requests += 1
+        metrics.touch()
+        # See `http.Exchange.open`.
+        if not length and method in ("GET", "HEAD"):
+            app = traffic.pool.take(grant.address)
+            if app is not None:
+                self._repeat = wire
+                self._app = app
+                app.receiver = self
+                app.write(wire)
+                return
+        self._task = self._lanes.spawn(self._connect(wire))
+
+    async def _connect(self, wire: bytes) -> None:
+        try:
+            app = await self._grant.traffic.pool.connect(self._grant.address)
+        except NoAnswer as error:
+            if not self._gone:
+                self._fail(error)
+            return
+        if self._gone:
+            app.abort()
+            return
+        self._app = app
+        app.write(wire)
+        if self._ahead and self._upload:
+            ahead, self._ahead = self._ahead, b""
+            self._pass_up(ahead)
+        if not self._ahead:
+            self._resume()
+        app.attach(self)
+
+    def _pass_up(self, data: bytes) -> None:
+        """Bytes of the body, and perhaps what follows it."""
+        assert self._app is not None  # noqa: S101 - for the type checker
+        if len(data) > self._upload:
+            self._ahead += data[self._upload :]
+            data = data[: self._upload]
+        self._upload -= len(data)
+        self._grant.traffic.metrics.bytes_in += len(data)
+        self._app.write(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Bytes that came before their time."""
+        if self._lingering is not None:
+            self._upload -= len(data)
+            if self._upload <= 0 or self._upload < self._linger_until:
+                self._transport.close()
+            return
+        self._ahead += data
+        if len(self._ahead) > HIGH_WATER:
+            self._pause()
+
+    def _pause(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # The answer
+
+    def app_data(self, data: bytes) -> None:
+        if self._body is None:
+            rest = self._read_head(data)
+            if rest is not None:
+                self._first_bytes(*rest)
+        else:
+            self._pass_down(data)
+
+    def _read_head(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """The client's head, and what follows it; None as long as it is not complete."""
+        if self._part:
+            data = self._part + data
+            self._part = b""
+        method = self._method
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end > MAX_HEAD or (end < 0 and len(data) > MAX_HEAD):
+                self._fail(BadMessage("the head is larger than 64 KB"))
+                return None
+            if end < 0:
+                self._part = data
+                return None
+            try:
+                head = self._grant.answer(self._lanes.answers, data[:end], method)
+            except (BadMessage, ValueError) as error:
+                self._fail(error)
+                return None
+            data = data[end + 4 :]
+            if head.status >= 200:
+                break
+            self._skipped += 1
+            if head.status == 101 or self._skipped == MAX_INFORMATIONAL:
+                wrong = "it switches protocols without being asked"
+                many = "there are too many informational answers"
+                self._fail(BadMessage(wrong if head.status == 101 else many))
+                return None
+        self._body = head.body
+        self._keep_alive = head.keep_alive
+        self._chunks = Chunks() if head.body == "chunked" else None
+        metrics = self._grant.traffic.metrics
+        metrics.wait_seconds += time.monotonic() - self.used
+        wire = head.wire
+        if self._upload:
+            wire += b"Connection: close\r\n"
+        for cookie in self._cookies:
+            wire += b"Set-Cookie: %b\r\n" % cookie.encode("latin-1")
+        return wire, data
+
+    def _first_bytes(self, head: bytes, rest: bytes) -> None:
+        """Pass the head on, with what came of the body in the same write."""
+        self._started = True
+        body = self._body
+        if isinstance(body, int) and len(rest) <= body:
+            self._body = body - len(rest)
+            self._grant.traffic.metrics.bytes_out += len(rest)
+            self._transport.write(b"%b\r\n%b" % (head, rest))
+            if not self._body:
+                self._done()
+            return
+        self._transport.write(head + b"\r\n")
+        if rest:
+            self._pass_down(rest)
+
+    def _pass_down(self, data: bytes) -> None:
+        """Bytes of the body."""
+        body = self._body
+        metrics = self._grant.traffic.metrics
+        if isinstance(body, int):
+            if len(data) > body:
+                data = data[:body]
+                self._keep_alive = False
+            self._body = body = body - len(data)
+            metrics.bytes_out += len(data)
+            self._transport.write(data)
+            if not body:
+                self._done()
+            return
+        complete = False
+        if self._chunks is not None:
+            try:
+                data = self._chunks.feed(data)
+            except NoAnswer as error:
+                self._fail(error)
+                return
+            complete = self._chunks.complete
+            if self._chunks.surplus:
+                self._keep_alive = False
+        metrics.bytes_out += len(data)
+        if data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if complete:
+            data += b"0\r\n\r\n"
+        if data:
+            self._transport.write(data)
+        if complete:
+            self._done()
+
+    def app_ended(self, error: Exception | None) -> None:
+        if self._body is None and self._repeat and self._app and not self._app.answered:
+            wire, self._repeat = self._repeat, b""
+            self._release()
+            self._task = self._lanes.spawn(self._connect(wire))
+        elif self._body == "close" and error is None:
+            self._transport.write(b"0\r\n\r\n")
+            self._done()
+        elif error is not None:
+            self._fail(NoAnswer("The connection to the app broke."))
+        else:
+            self._fail(NoAnswer("The app closed the connection without an answer."))
+
+    def app_full(self) -> None:
+        self._pause()
+
+    def app_ready(self) -> None:
+        self._resume()
+
+    # Ends
+
+    def _done(self) -> None:
+        """The answer is complete."""
+        app = self._app
+        if app is not None and self._keep_alive and not self._upload:
+            app.receiver = None
+            self._app = None
+            if self._full:
+                app.transport.resume_reading()
+            self._grant.traffic.pool.give(app)
+        self._settle()
+        if self._upload:
+            self._linger()
+            return
+        self.busy = False
+        self._cookies = ()
+        self._inquiry = None
+        if self._ahead or self._paused:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        if self.busy or self._full or self._gone:
+            return
+        self._resume()
+        if self._ahead:
+            self._read(self._ahead)
+
+    def _settle(self) -> None:
+        """Nothing of this request is open any more."""
+        self._release()
+        self._repeat = b""
+        self._part = b""
+        traffic = self._grant.traffic
+        if self in traffic.active:
+            traffic.active.discard(self)
+            traffic.metrics.open_requests -= 1
+            traffic.metrics.touch()
+
+    def _release(self) -> None:
+        if self._app is not None:
+            self._app.receiver = None
+            self._app.abort()
+            self._app = None
+
+    def _linger(self) -> None:
+        """Close, but not before what the client still sends: see `client.LINGER_SECONDS`."""
+        loop = asyncio.get_running_loop()
+        self._linger_until = self._upload - LINGER_BYTES
+        self._lingering = loop.call_later(LINGER_SECONDS, self._transport.close)
+        ahead, self._ahead = self._ahead, b""
+        self._resume()
+        if ahead:
+            self._keep(ahead)
+
+    def _fail(self, error: Exception) -> None:
+        """The app gave no answer that could be passed on."""
+        lanes, metrics = self._lanes, self._grant.traffic.metrics
+        metrics.failures += 1
+        # The way to the app may be another one now.
+        self._grant.traffic.generation += 1
+        self._settle()
+        if self._started:
+            self._reset()
+            return
+        inquiry = self._asked()
+        answer = lanes.failure(error, page=inquiry is not None and inquiry.page)
+        fields = [*answer.headers, ("Content-Length", str(len(answer.body)))]
+        if self._upload:
+            fields.append(("Connection", "close"))
+        wire = serialize(f"HTTP/1.1 {answer.status} {responses[answer.status]}", fields)
+        self._transport.write(wire if self._method == "HEAD" else wire + answer.body)
+        self._done()
+
+    def _asked(self) -> Inquiry | None:
+        """The present request; None if it is not valid after all."""
+        if self._inquiry is None and self._head:
+            self._inquiry = self._lanes.inquire(self._head, self.context)
+        return self._inquiry
+
+    def _reset(self) -> None:
+        """End the connection so that an unfinished answer cannot pass for a whole one."""
+        connection = self._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._transport.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        """The connection has gone, to the client's end or to tornado."""
+        if self._gone:
+            return
+        self._gone = True
+        self._lanes.open.discard(self)
+        if self._lingering is not None:
+            self._lingering.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if self._method:
+            self._settle()
+
+    def abort(self) -> None:
+        """Close both ends: the session ended, or the server does."""
+        if self._gone:
+            return
+        if self._started and self in self._grant.traffic.active:
+            self._reset()
+        else:
+            self._transport.abort()
+            self._leave()
+
+    def credentials(self, *, young: bool = False) -> Credentials | None:
+        asked = young or time.monotonic() - self.used >= self._lanes.patience
+        inquiry = self._asked() if asked else None
+        if inquiry is None:
+            return None
+        return Credentials(inquiry.request, inquiry.target.session_id, upgrade=False)
+
+    def _give_back(self) -> None:
+        """Let tornado read on from the head of the present request."""
+        self.busy = True
+        self._transport.pause_reading()
+        if self._transport.get_write_buffer_size():
+            self._returning = True  # again, once the answer before it is on its way
+            self._transport.set_write_buffer_limits(0)
+            return
+        connection = self._transport.get_extra_info("socket")
+        same = socket.socket(fileno=os.dup(connection.fileno()))
+        self._task = None
+        self._leave()
+        self._transport.abort()
+        self._lanes.give_back(same, self._ahead, self.context)
