@@ -88,6 +88,7 @@ class Gateway:
         self._trust_forwarded = trust_forwarded
         self._tls = tls or ssl.create_default_context()
         self._tuning = tuning or Tuning()
+        self._admissions: Admissions | None = None
         self._chooser: Chooser | None = None
         self._lanes: Lanes | None = None
         self._helper = Helper(log) if self._tuning.helper and is_possible() else None
@@ -97,7 +98,7 @@ class Gateway:
 
     def rules(self, web_app: web.Application) -> list[routing.Rule]:
         """Routing rules for ``web_app.add_handlers(".*$", …)``."""
-        admissions = Admissions(web_app, self._tuning.cache_seconds)
+        self._admissions = admissions = Admissions(web_app, self._tuning.cache_seconds)
         self._watch = Watch(admissions, self._connections, self._log, self._patience)
         chooser = Chooser(
             web_app,
@@ -133,12 +134,13 @@ class Gateway:
 
     def serve_on(self, server: HTTPServer) -> None:
         """Take connections of `server` over, if the tuning says so. After `rules`."""
-        if not self._tuning.takeover or self._chooser is None:
+        if not self._tuning.takeover or self._chooser is None or self._admissions is None:
             return
         self._lanes = Lanes(
             server,
             base_url=self._pages.base_url,
             chooser=self._chooser,
+            admissions=self._admissions,
             traffic=self._traffic_of,
             spawn=self._spawn,
             failure=partial(failure, self._pages),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
+from tornado.escape import parse_qs_bytes
+
+from jupyter_sessions.gateway.admission import Admissions
 from jupyter_sessions.gateway.framing import Body, ResponseHead, parse_head, response_body
 from jupyter_sessions.gateway.headers import (
     overridden,
@@ -12,7 +16,7 @@ from jupyter_sessions.gateway.headers import (
     serialize,
 )
 from jupyter_sessions.gateway.lines import Head, Line, Reader
-from jupyter_sessions.gateway.router import Passage
+from jupyter_sessions.gateway.router import Inquiry, Passage
 from jupyter_sessions.gateway.traffic import Traffic
 
 _ANSWERS = 256
@@ -49,27 +53,59 @@ class Grant:
         The decision.
     traffic
         The session's.
-    special
-        The special lines of the request; together with its method and prefix they are what the
-        decision depended on.
+    head, inquiry
+        The request, if there may be others like it: those with the same method, prefix and special
+        lines, as the decision depended on nothing else.
     """
 
-    def __init__(self, passage: Passage, traffic: Traffic, special: Head | None = None) -> None:
+    def __init__(
+        self,
+        passage: Passage,
+        traffic: Traffic,
+        head: Head | None = None,
+        inquiry: Inquiry | None = None,
+    ) -> None:
         self.passage = passage
         self.traffic = traffic
         self.admission = passage.admission
         self.address = passage.route.address
-        self.before = b"" if passage.route.strip else passage.route.prefix.encode()
-        self.generation = traffic.generation
+        self._cut = len(passage.caller.prefix)
+        self._before = b"" if passage.route.strip else passage.route.prefix.encode()
+        self._generation = traffic.generation
+        self._inquiry = inquiry
         self._dropped_up = overridden(passage.route.request_headers)
         self._dropped_down = overridden(passage.route.response_headers)
         self._fields = b""
-        if special is not None:
+        if head is not None:
             fields = request_headers(
-                special.fields(), passage.caller, passage.route, body=0, upgrade=False
+                head.fields(), passage.caller, passage.route, body=0, upgrade=False
             )
             self._fields = serialize("", fields)[2:-2]
         self._answers: dict[tuple[object, ...], tuple[bytes, Body | None, bool]] = {}
+
+    @property
+    def current(self) -> bool:
+        """False if the session has gone another way since."""
+        return self._generation == self.traffic.generation
+
+    async def renew(self, admissions: Admissions, target: bytes) -> bool:
+        """Whether it holds for a request for `target` too, now that it has expired."""
+        if not self.current or self._inquiry is None:
+            return False
+        request = copy.copy(self._inquiry.request)
+        request.uri = target.decode("latin-1")
+        request.path, _, request.query = request.uri.partition("?")
+        request.query_arguments = parse_qs_bytes(request.query, keep_blank_values=True)
+        request.arguments = copy.deepcopy(request.query_arguments)
+        before = self.admission
+        session_id = self.passage.route.session_id
+        self.admission = await admissions.admit(request, session_id, upgrade=False)
+        same = self.admission.reserved == before.reserved and self.admission.token == before.token
+        return same and self.current
+
+    def path(self, target: bytes) -> bytes:
+        """The path for the app of a request for `target`, in which there is no token."""
+        return self._before + target[self._cut :]
 
     def request(self, head: Head, path: bytes) -> bytes:
         """The head for the app of a request that is like this one."""

@@ -100,8 +100,6 @@ class Helper:
         except OSError:  # full, or gone: the reader finds out
             return False
         self._pairs[number] = RelayedSplice(self, number, traffic, credentials)
-        traffic.metrics.bytes_in += len(to_app)
-        traffic.metrics.bytes_out += len(to_client)
         return True
 
     def end(self, number: int) -> None:

@@ -15,21 +15,16 @@ from contextlib import suppress
 from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
 
+from jupyter_sessions.gateway.answers import AnswerStream
 from jupyter_sessions.gateway.client import LINGER_BYTES, LINGER_SECONDS, RESET
 from jupyter_sessions.gateway.credentials import Credentials
-from jupyter_sessions.gateway.framing import MAX_HEAD, BadMessage, Body
+from jupyter_sessions.gateway.framing import MAX_HEAD, BadMessage
 from jupyter_sessions.gateway.grants import Grant
 from jupyter_sessions.gateway.headers import serialize
 from jupyter_sessions.gateway.lines import Head
 from jupyter_sessions.gateway.router import Inquiry, Passage
 from jupyter_sessions.gateway.traffic import Traffic
-from jupyter_sessions.gateway.upstream import (
-    HIGH_WATER,
-    MAX_INFORMATIONAL,
-    Chunks,
-    NoAnswer,
-    Upstream,
-)
+from jupyter_sessions.gateway.upstream import HIGH_WATER, NoAnswer, Upstream
 
 if TYPE_CHECKING:
     from jupyter_sessions.gateway.lanes import Lanes
@@ -76,12 +71,7 @@ class Lane(asyncio.Protocol):
         self._upload = 0
         # ... and its answer:
         self._app: Upstream | None = None
-        self._started = False
-        self._part = b""
-        self._skipped = 0
-        self._body: Body | None = None
-        self._chunks: Chunks | None = None
-        self._keep_alive = False
+        self._answer = cast(AnswerStream, None)
         self._cookies: tuple[str, ...] = ()
 
     @property
@@ -162,43 +152,44 @@ class Lane(asyncio.Protocol):
             return
         key = (head.first[0], target[:cut], head.special)
         grant = lanes.grants.get(key)
-        if (
-            grant is None
-            or grant.admission.expires <= now
-            or grant.generation != grant.traffic.generation
-        ):
+        if grant is None or grant.admission.expires <= now or not grant.current:
             self._task = lanes.spawn(self._decide(head, key))
             return
-        wire = grant.request(head, grant.before + target[cut:])
+        wire = grant.request(head, grant.path(target))
         self._send(grant, head.first[0].decode(), wire, head.length or 0)
 
     async def _decide(self, head: Head, key: tuple[object, ...] | None) -> None:
         """Ask who may pass; remember the answer under `key` if it holds for others too."""
         lanes = self._lanes
-        choice = None
+        grant, path = None, b""
         with suppress(Exception):  # to happen again, and to be told of, in tornado's hands
-            if inquiry := self._asked():
+            known = None if key is None else lanes.grants.get(key)
+            if known is not None and await known.renew(lanes.admissions, head.first[1]):
+                grant = known
+                path = grant.path(head.first[1])
+            elif (inquiry := self._asked()) is not None:
                 choice = await lanes.chooser.choose(inquiry)
+                if isinstance(choice, Passage):
+                    traffic = lanes.traffic(choice.route.session_id)
+                    grant = Grant(choice, traffic, head, inquiry)
+                    path = choice.path.encode("latin-1")
+                    if key is not None and key[1] == choice.caller.prefix.encode():
+                        lanes.remember(key, grant)
         if self._gone:
             return
-        if inquiry is None or not isinstance(choice, Passage):
+        if grant is None:
             self._ahead = self._head + b"\r\n\r\n" + self._ahead
             self._give_back()
             return
-        grant = Grant(choice, lanes.traffic(choice.route.session_id), head)
-        if key is not None and choice.admission.expires and key[1] == choice.caller.prefix.encode():
-            lanes.remember(key, grant)
-        self._cookies = choice.cookies
-        wire = grant.request(head, choice.path.encode("latin-1"))
-        self._send(grant, inquiry.method, wire, head.length or 0)
+        self._cookies = grant.admission.cookies()
+        wire = grant.request(head, path)
+        self._send(grant, head.first[0].decode(), wire, head.length or 0)
 
     def _send(self, grant: Grant, method: str, wire: bytes, length: int) -> None:
         self._grant = grant
         self._method = method
         self._upload = length
-        self._body = None
-        self._started = False
-        self._skipped = 0
+        self._answer = AnswerStream(grant, self._lanes.answers, method)
         traffic = grant.traffic
         traffic.active.add(self)
         metrics = traffic.metrics
@@ -268,114 +259,41 @@ class Lane(asyncio.Protocol):
     # The answer
 
     def app_data(self, data: bytes) -> None:
-        if self._body is None:
-            rest = self._read_head(data)
-            if rest is not None:
-                self._first_bytes(*rest)
-        else:
-            self._pass_down(data)
-
-    def _read_head(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """The client's head, and what follows it; None as long as it is not complete."""
-        if self._part:
-            data = self._part + data
-            self._part = b""
-        method = self._method
-        while True:
-            end = data.find(b"\r\n\r\n")
-            if end > MAX_HEAD or (end < 0 and len(data) > MAX_HEAD):
-                self._fail(BadMessage("the head is larger than 64 KB"))
-                return None
-            if end < 0:
-                self._part = data
-                return None
-            try:
-                head = self._grant.answer(self._lanes.answers, data[:end], method)
-            except (BadMessage, ValueError) as error:
-                self._fail(error)
-                return None
-            data = data[end + 4 :]
-            if head.status >= 200:
-                break
-            self._skipped += 1
-            if head.status == 101 or self._skipped == MAX_INFORMATIONAL:
-                wrong = "it switches protocols without being asked"
-                many = "there are too many informational answers"
-                self._fail(BadMessage(wrong if head.status == 101 else many))
-                return None
-        self._body = head.body
-        self._keep_alive = head.keep_alive
-        self._chunks = Chunks() if head.body == "chunked" else None
-        metrics = self._grant.traffic.metrics
-        metrics.wait_seconds += time.monotonic() - self.used
-        wire = head.wire
-        if self._upload:
-            wire += b"Connection: close\r\n"
-        for cookie in self._cookies:
-            wire += b"Set-Cookie: %b\r\n" % cookie.encode("latin-1")
-        return wire, data
-
-    def _first_bytes(self, head: bytes, rest: bytes) -> None:
-        """Pass the head on, with what came of the body in the same write."""
-        self._started = True
-        body = self._body
-        if isinstance(body, int) and len(rest) <= body:
-            self._body = body - len(rest)
-            self._grant.traffic.metrics.bytes_out += len(rest)
-            self._transport.write(b"%b\r\n%b" % (head, rest))
-            if not self._body:
-                self._done()
+        answer = self._answer
+        fresh = not answer.started
+        if fresh:
+            answer.extra = self._extra()
+        try:
+            wire = answer.feed(data)
+        except (BadMessage, NoAnswer, ValueError) as error:
+            self._fail(error)
             return
-        self._transport.write(head + b"\r\n")
-        if rest:
-            self._pass_down(rest)
-
-    def _pass_down(self, data: bytes) -> None:
-        """Bytes of the body."""
-        body = self._body
-        metrics = self._grant.traffic.metrics
-        if isinstance(body, int):
-            if len(data) > body:
-                data = data[:body]
-                self._keep_alive = False
-            self._body = body = body - len(data)
-            metrics.bytes_out += len(data)
-            self._transport.write(data)
-            if not body:
-                self._done()
-            return
-        complete = False
-        if self._chunks is not None:
-            try:
-                data = self._chunks.feed(data)
-            except NoAnswer as error:
-                self._fail(error)
-                return
-            complete = self._chunks.complete
-            if self._chunks.surplus:
-                self._keep_alive = False
-        metrics.bytes_out += len(data)
-        if data:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if complete:
-            data += b"0\r\n\r\n"
-        if data:
-            self._transport.write(data)
-        if complete:
+        if fresh and answer.started:
+            self._grant.traffic.metrics.wait_seconds += time.monotonic() - self.used
+        if wire:
+            self._transport.write(wire)
+        if answer.complete:
             self._done()
 
+    def _extra(self) -> bytes:
+        """Lines of our own for the answer's head."""
+        extra = b"Connection: close\r\n" if self._upload else b""
+        for cookie in self._cookies:
+            extra += b"Set-Cookie: %b\r\n" % cookie.encode("latin-1")
+        return extra
+
     def app_ended(self, error: Exception | None) -> None:
-        if self._body is None and self._repeat and self._app and not self._app.answered:
+        if self._repeat and self._app is not None and not self._app.answered:
             wire, self._repeat = self._repeat, b""
             self._release()
             self._task = self._lanes.spawn(self._connect(wire))
-        elif self._body == "close" and error is None:
-            self._transport.write(b"0\r\n\r\n")
-            self._done()
-        elif error is not None:
-            self._fail(NoAnswer("The connection to the app broke."))
+            return
+        try:
+            self._transport.write(self._answer.end(error))
+        except NoAnswer as failure:
+            self._fail(failure)
         else:
-            self._fail(NoAnswer("The app closed the connection without an answer."))
+            self._done()
 
     def app_full(self) -> None:
         self._pause()
@@ -388,7 +306,7 @@ class Lane(asyncio.Protocol):
     def _done(self) -> None:
         """The answer is complete."""
         app = self._app
-        if app is not None and self._keep_alive and not self._upload:
+        if app is not None and self._answer.reusable and not self._upload:
             app.receiver = None
             self._app = None
             if self._full:
@@ -415,7 +333,6 @@ class Lane(asyncio.Protocol):
         """Nothing of this request is open any more."""
         self._release()
         self._repeat = b""
-        self._part = b""
         traffic = self._grant.traffic
         if self in traffic.active:
             traffic.active.discard(self)
@@ -444,8 +361,9 @@ class Lane(asyncio.Protocol):
         metrics.failures += 1
         # The way to the app may be another one now.
         self._grant.traffic.generation += 1
+        started = self._answer.started
         self._settle()
-        if self._started:
+        if started:
             self._reset()
             return
         inquiry = self._asked()
@@ -488,7 +406,7 @@ class Lane(asyncio.Protocol):
         """Close both ends: the session ended, or the server does."""
         if self._gone:
             return
-        if self._started and self in self._grant.traffic.active:
+        if self._method and self._answer.started and self in self._grant.traffic.active:
             self._reset()
         else:
             self._transport.abort()

@@ -11,6 +11,7 @@ from tornado import httputil
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, SSLIOStream
 
+from jupyter_sessions.gateway.admission import Admissions
 from jupyter_sessions.gateway.client import Client, take_over
 from jupyter_sessions.gateway.credentials import Bystander
 from jupyter_sessions.gateway.framing import BadMessage, tokens, values
@@ -38,6 +39,8 @@ class Lanes:
         Jupyter's.
     chooser, traffic, spawn, failure
         As of `http.Door`.
+    admissions
+        Those of the `chooser`.
     patience
         How long, in seconds, a request may go on before it is asked about again.
     trusted
@@ -50,6 +53,7 @@ class Lanes:
         *,
         base_url: str,
         chooser: Chooser,
+        admissions: Admissions,
         traffic: Callable[[str], Traffic],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         failure: Callable[..., Answer],
@@ -58,6 +62,7 @@ class Lanes:
     ) -> None:
         self.prefix = f"{base_url}sessions/".encode()
         self.chooser = chooser
+        self.admissions = admissions
         self.traffic = traffic
         self.spawn = spawn
         self.failure = failure

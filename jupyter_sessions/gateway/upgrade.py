@@ -84,6 +84,8 @@ def _hand_over(
     finally:
         os.close(app)
     if done:
+        traffic.metrics.bytes_in += len(early)
+        traffic.metrics.bytes_out += len(said)
         client.close()
         upstream.abort()
     else:
