@@ -172,6 +172,13 @@ class Admissions:
                 known.expires = 0.0
                 del self._known[key]
 
+    def forget(self, session_id: str) -> None:
+        """Forget what was allowed about a session: its end, or who may use it, has changed."""
+        for key, known in list(self._known.items()):
+            if key[0] == session_id:
+                known.expires = 0.0
+                del self._known[key]
+
     @staticmethod
     def _key(
         request: httputil.HTTPServerRequest, session_id: str, action: str

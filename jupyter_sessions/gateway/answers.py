@@ -23,7 +23,7 @@ class AnswerStream:
 
     __slots__ = (
         "_body", "_chunks", "_grant", "_method", "_part", "_reader", "_skipped",
-        "complete", "extra", "reusable", "started",
+        "broken", "complete", "extra", "reusable", "started",
     )  # fmt: skip
 
     def __init__(self, grant: Grant, reader: Reader, method: str) -> None:
@@ -32,6 +32,8 @@ class AnswerStream:
         self.complete = False
         self.reusable = False
         """True if the app's connection can take another request, once this is complete."""
+        self.broken: NoAnswer | None = None
+        """Why it will never be complete, if it will not."""
         self.extra = b""
         """Lines for the head, to be set before it comes."""
         self._grant = grant
@@ -43,7 +45,7 @@ class AnswerStream:
         self._chunks: Chunks | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """What the client gets for `data` of the app. Raises BadMessage or NoAnswer."""
+        """What the client gets for `data` of the app. Raises BadMessage."""
         head = b""
         if not self.started:
             head, data = self._read_head(data)
@@ -60,7 +62,11 @@ class AnswerStream:
             metrics.bytes_out += len(data)
             return head + data if head else data
         if self._chunks is not None:
-            data = self._chunks.feed(data)
+            try:
+                data = self._chunks.feed(data)
+            except Truncated as error:
+                self.broken = error
+                return head
             self.complete = self._chunks.complete
             if self._chunks.surplus:
                 self.reusable = False

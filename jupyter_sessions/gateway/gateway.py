@@ -154,6 +154,8 @@ class Gateway:
 
     def close_session(self, session_id: str) -> None:
         """Drop every connection of a session: it stops, has ended, or is no longer shared."""
+        if self._admissions is not None:
+            self._admissions.forget(session_id)
         if traffic := self._traffic.get(session_id):
             traffic.close()
 

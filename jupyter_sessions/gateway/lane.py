@@ -265,7 +265,7 @@ class Lane(asyncio.Protocol):
             answer.extra = self._extra()
         try:
             wire = answer.feed(data)
-        except (BadMessage, NoAnswer, ValueError) as error:
+        except (BadMessage, ValueError) as error:
             self._fail(error)
             return
         if fresh and answer.started:
@@ -274,6 +274,8 @@ class Lane(asyncio.Protocol):
             self._transport.write(wire)
         if answer.complete:
             self._done()
+        elif answer.broken is not None:
+            self._fail(answer.broken)
 
     def _extra(self) -> bytes:
         """Lines of our own for the answer's head."""
@@ -325,9 +327,14 @@ class Lane(asyncio.Protocol):
     def _next(self) -> None:
         if self.busy or self._full or self._gone:
             return
-        self._resume()
         if self._ahead:
             self._read(self._ahead)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Read on, unless enough lies here already."""
+        if not (self._gone or self._returning) and len(self._ahead) <= HIGH_WATER:
+            self._resume()
 
     def _settle(self) -> None:
         """Nothing of this request is open any more."""

@@ -26,7 +26,7 @@ from traitlets.config import Config
 
 from jupyter_sessions.gateway import Gateway, Tuning
 from jupyter_sessions.routes import Route
-from tests.gateway.harness import TOKEN, App, Handler, Server, Table
+from tests.gateway.harness import SECRET, TOKEN, App, Handler, Server, Table
 
 BASE = "/a%40b/"
 API = f"{BASE}jupyter-sessions/v1/"
@@ -145,7 +145,7 @@ def _server_app(home: Path) -> ServerApp:
                 ServerApp={"base_url": BASE, "root_dir": str(home), "allow_root": True},
                 IdentityProvider={"token": TOKEN},
             ),
-            cookie_secret=b"a secret that signs cookies",
+            cookie_secret=SECRET,
         )
         app.initialize(argv=[], find_extensions=False, new_httpserver=False)
     finally:

@@ -12,11 +12,21 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from jupyter_server.serverapp import ServerApp
+from tornado import web
 
 from jupyter_sessions.gateway import Gateway
 from jupyter_sessions.routes import Address, Route, Waiting
 
 TOKEN = "the-token-of-this-server"
+HOST = "localhost:8888"
+SECRET = b"a secret that signs cookies"
+_USER = {"username": "ada", "name": "Ada", "display_name": "Ada", "initials": "A"}
+LOGIN = "username-localhost-8888=" + web.create_signed_value(
+    SECRET, "username-localhost-8888", json.dumps({**_USER, "color": None, "avatar_url": None})
+).decode("ascii")
+"""The cookie of somebody who has logged in to `HOST`. Answers to it can be remembered; to a token
+alone Jupyter answers with a new login."""
+
 T = TypeVar("T")
 Fields = Sequence[tuple[str, str]]
 
@@ -67,6 +77,15 @@ class Server:
         self.loop.call_soon_threadsafe(run)
         return await asyncio.wrap_future(done)
 
+    def forget(self) -> None:
+        """Let nothing that was allowed before count."""
+        done = asyncio.run_coroutine_threadsafe(self._forget(), self.loop)
+        done.result(5)
+
+    async def _forget(self) -> None:
+        for session_id in self.table.found:
+            self.gateway.close_session(session_id)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what only the server's thread can tell."""
         async with asyncio.timeout(5):
@@ -101,13 +120,19 @@ class Server:
             return await wire.reply(method)
 
 
+TOKEN_ONLY = [("Authorization", f"token {TOKEN}")]
+"""As a program does that was given the token."""
+
+
 def request(
     target: str, method: str = "GET", fields: Fields = (), *, login: bool = True, host: str = ""
 ) -> bytes:
-    """The head of a request, with our token in it unless `login` is False."""
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host or 'localhost:8888'}"]
+    """The head of a request of somebody who has logged in, unless `login` is False."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host or HOST}"]
     if login:
         lines.append(f"Authorization: token {TOKEN}")
+        if not any(name.lower() == "cookie" for name, _ in fields):
+            lines.append(f"Cookie: {LOGIN}")
     lines += [f"{name}: {value}" for name, value in fields]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

@@ -12,7 +12,7 @@ from tornado import web
 
 from jupyter_sessions.routes import Waiting
 from tests.gateway.conftest import Put
-from tests.gateway.harness import TOKEN, Fields, Server, echo, request, seen
+from tests.gateway.harness import TOKEN, TOKEN_ONLY, Fields, Server, echo, request, seen
 
 PAGE = [("Accept", "text/html,*/*")]
 METHODS = (
@@ -35,8 +35,10 @@ def setting(server: Server, **values: Any) -> Iterator[None]:
     settings = server.app.web_app.settings
     kept = {name: settings.get(name) for name in values}
     settings.update(values)
+    server.forget()
     yield
     settings.update(kept)
+    server.forget()
 
 
 @pytest.mark.parametrize("allow", [True, False])
@@ -133,7 +135,7 @@ async def test_the_token_does_not_reach_the_app(server: Server, put: Put) -> Non
 
 async def test_xsrf_is_the_apps_business_but_origins_are_ours(server: Server, put: Put) -> None:
     app = await put("app", echo)
-    logged_in = await server.fetch(server.url("app"))
+    logged_in = await server.fetch(server.url("app"), fields=TOKEN_ONLY, login=False)
     cookie = ("Cookie", str(logged_in.get("set-cookie")).partition(";")[0])
     fields = [cookie, ("Origin", "http://localhost:8888")]
     assert (await server.fetch(server.url("app"), "POST", fields, login=False)).status == 200

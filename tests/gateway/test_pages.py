@@ -13,7 +13,7 @@ from tornado import web
 from jupyter_sessions.gateway.pages import wants_page
 from jupyter_sessions.routes import Route, Waiting
 from tests.gateway.conftest import API, Put
-from tests.gateway.harness import TOKEN, Fields, Server, says
+from tests.gateway.harness import TOKEN, TOKEN_ONLY, Fields, Server, says
 
 PAGE = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")]
 SESSION = {
@@ -70,7 +70,9 @@ async def test_programs_are_told_in_json(
 
 async def test_people_get_a_page(server: Server, put: Put) -> None:
     server.table.found["waits"] = Waiting(SESSION, ended=False, log_tail="line 1\nline 2")
-    reply = await server.fetch(server.url("waits", "/deep/link?x"), fields=PAGE)
+    reply = await server.fetch(
+        server.url("waits", "/deep/link?x"), fields=[*PAGE, *TOKEN_ONLY], login=False
+    )
     assert reply.status == 503
     assert reply.get("retry-after") == "1"
     assert reply.get("cache-control") == "no-store"
