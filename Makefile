@@ -1,10 +1,11 @@
 # `make demo` and `make test` set up all they need, on a fresh Debian too; the work is in scripts/.
 #   make demo  [PORT=8888] [DIR=folder] [ARGS="arguments of jupyter lab"]
 #   make test  [WORKERS=2] [ARGS="arguments of pytest"]
+#   make benchmark  [ARGS="--quick --only http,websocket"]: the gateway beside other proxies
 #   make check the quick loop: lint, types, and the tests that start no big programs
 
 MAKEFLAGS += --no-print-directory
-.PHONY: demo test check venv tools clean
+.PHONY: demo test check benchmark venv tools clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,6 +21,9 @@ test:
 check:
 	@scripts/test.sh --quick $(ARGS)
 
+benchmark:
+	@scripts/benchmark.sh $(ARGS)
+
 venv:
 	@scripts/setup-venv.sh test dev
 
@@ -28,7 +32,7 @@ tools:
 
 # The tools in the user's cache stay: other clones use them too.
 clean:
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist test-results
+	@rm -rf .venv .venv-benchmark .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist test-results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 export PORT DIR WORKERS

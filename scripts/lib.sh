@@ -3,7 +3,7 @@
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-venv=$root/.venv
+venv=${SESSIONS_VENV:-$root/.venv} # another one for what must not get into it, as benchmark.sh does
 : "${HOME:?HOME must be set: the tools are kept below it}"
 
 # What each step needs from Debian. A package is only installed if it is not there yet.
@@ -11,6 +11,7 @@ packages_venv=(python3-venv)
 packages_tools=(build-essential pkg-config libkrb5-dev libsecret-1-dev ca-certificates)
 packages_demo=(tigervnc-standalone-server tigervnc-tools openbox xterm dbus x11-xserver-utils
   fonts-dejavu-core)
+packages_benchmark=(nginx wrk gcc libc6-dev chromium socat)
 packages_test=(chromium xdotool imagemagick iproute2 sudo procps)
 
 node_version=24.19.0

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what is missing of the given Debian packages. Other systems are told what to install.
-# usage: setup-system.sh GROUP...   (venv, tools, demo, test: see lib.sh)
+# usage: setup-system.sh GROUP...   (venv, tools, demo, test, benchmark: see lib.sh)
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 wanted=()

@@ -22,11 +22,11 @@ if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -m pip --version >/dev/nu
   if [[ $python == /usr/bin/python3 ]] && ! "$python" -c 'import ensurepip' 2>/dev/null; then
     "$root/scripts/setup-system.sh" venv
   fi
-  say "Making a virtual environment of $("$python" --version) in .venv"
+  say "Making a virtual environment of $("$python" --version) in ${venv##*/}"
   "$python" -m venv "$venv"
 fi
 
-say "Installing jupyter_sessions[$extras] into .venv (a minute or two, the first time)"
+say "Installing jupyter_sessions[$extras] into ${venv##*/} (a minute or two, the first time)"
 (cd "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
   --editable ".[$extras]")
 printf '%s\n' "$key" >"$stamp"
