@@ -65,6 +65,7 @@ class SessionsExtension(ExtensionApp):
                 takeover=self.takeover,
                 helper=self.helper,
                 cache_seconds=self.auth_cache_seconds,
+                recheck_seconds=self.auth_cache_seconds or 5.0,
             ),
         )
         self.settings["jupyter_sessions_manager"] = self.manager

@@ -87,6 +87,9 @@ class Admission:
         Names of the login cookies, in lower case.
     logins
         The login cookies that came with the request, as they came.
+    general
+        True if nothing but the credentials decided, so that to ask again with the same ones is to
+        ask the same.
     expires
         Until when it holds for further requests (`time.monotonic`); 0.0 if only for this one.
     """
@@ -94,6 +97,7 @@ class Admission:
     token: str
     reserved: frozenset[str]
     logins: frozenset[str]
+    general: bool
     expires: float = 0.0
     _handler: _Gatekeeper | None = field(default=None, repr=False)
 
@@ -149,14 +153,14 @@ class Admissions:
                 return known
         admission = await admit(self._application, request, action=action, navigation=navigation)
         self._names |= admission.reserved
-        if key is None or fresh or admission.cookies() or not _is_cacheable(admission):
+        if key is None or fresh or admission.cookies() or not admission.general:
             return admission
         if len(self._known) >= self.LIMIT:
             self._known = {k: v for k, v in self._known.items() if v.expires > now}
         if len(self._known) >= self.LIMIT:
             self._known.clear()
         admission = Admission(
-            admission.token, admission.reserved, admission.logins, now + self._seconds
+            admission.token, admission.reserved, admission.logins, True, now + self._seconds
         )
         self._known[key] = admission
         return admission
@@ -199,13 +203,12 @@ def _action(request: httputil.HTTPServerRequest, *, upgrade: bool) -> str:
     return "execute" if upgrade else "read" if request.method in SAFE_METHODS else "write"
 
 
-def _is_cacheable(admission: Admission) -> bool:
+def _is_general(handler: _Gatekeeper) -> bool:
     """True if only credentials decide: so it is with what Jupyter and JupyterHub bring along.
 
     Any other identity provider or authorizer may look at whatever it likes.
     """
-    handler = admission._handler
-    if handler is None or isinstance(handler.identity_provider, LegacyIdentityProvider):
+    if isinstance(handler.identity_provider, LegacyIdentityProvider):
         return False
     return all(
         type(judge).__module__.startswith(("jupyter_server.auth.", "jupyterhub."))
@@ -246,7 +249,8 @@ async def admit(
         raise Refused(message, cookies=_cookies(handler)) from None
     reserved = _login_cookies(handler)
     logins = _logins(request.headers.get("Cookie", ""), reserved)
-    return Admission(_token(handler), reserved, logins, _handler=handler)
+    general = _is_general(handler)
+    return Admission(_token(handler), reserved, logins, general, _handler=handler)
 
 
 _log_in: Callable[[web.RequestHandler], Any] = web.authenticated(lambda handler: None)

@@ -24,9 +24,6 @@ from jupyter_sessions.gateway.urls import SessionUrls, Target
 from jupyter_sessions.gateway.watch import Watch
 from jupyter_sessions.routes import Locate
 
-RECHECK_SECONDS = 5.0
-"""How often open connections are asked about if nothing is remembered."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
@@ -40,12 +37,15 @@ class Tuning:
         Hand upgraded connections to a process of their own, which a busy Jupyter does not hold up.
     cache_seconds
         How long a positive answer of Jupyter's authentication holds, in seconds; 0 asks for every
-        request. Open connections are asked about again as often.
+        request.
+    recheck_seconds
+        How often it is asked about connections that are open.
     """
 
     takeover: bool = True
     helper: bool = True
     cache_seconds: float = 5.0
+    recheck_seconds: float = 5.0
 
 
 class Gateway:
@@ -91,7 +91,7 @@ class Gateway:
         self._admissions: Admissions | None = None
         self._chooser: Chooser | None = None
         self._lanes: Lanes | None = None
-        self._helper = Helper(log) if self._tuning.helper and is_possible() else None
+        self.helper = Helper(log) if self._tuning.helper and is_possible() else None
         self._watch: Watch | None = None
         self._traffic: dict[str, Traffic] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,7 +99,7 @@ class Gateway:
     def rules(self, web_app: web.Application) -> list[routing.Rule]:
         """Routing rules for ``web_app.add_handlers(".*$", …)``."""
         self._admissions = admissions = Admissions(web_app, self._tuning.cache_seconds)
-        self._watch = Watch(admissions, self._connections, self._log, self._patience)
+        self._watch = Watch(admissions, self._connections, self._log, self._tuning.recheck_seconds)
         chooser = Chooser(
             web_app,
             admissions,
@@ -122,7 +122,7 @@ class Gateway:
                 traffic=self._traffic_of,
                 spawn=self._spawn,
                 lanes=self._lanes,
-                helper=self._helper,
+                helper=self.helper,
             )
 
         router = SessionRouter(serve)
@@ -144,13 +144,9 @@ class Gateway:
             traffic=self._traffic_of,
             spawn=self._spawn,
             failure=partial(failure, self._pages),
-            patience=self._patience,
+            patience=self._tuning.recheck_seconds,
             trusted=self._trust_forwarded,
         )
-
-    @property
-    def _patience(self) -> float:
-        return self._tuning.cache_seconds or RECHECK_SECONDS
 
     def close_session(self, session_id: str) -> None:
         """Drop every connection of a session: it stops, has ended, or is no longer shared."""
@@ -177,8 +173,8 @@ class Gateway:
         """Drop every connection, and wait until the tasks behind them have ended."""
         if self._lanes is not None:
             self._lanes.close()
-        if self._helper is not None:
-            await self._helper.close()
+        if self.helper is not None:
+            await self.helper.close()
         for traffic in self._traffic.values():
             traffic.close()
         for task in self._tasks:

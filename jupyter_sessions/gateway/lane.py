@@ -173,8 +173,7 @@ class Lane(asyncio.Protocol):
                     traffic = lanes.traffic(choice.route.session_id)
                     grant = Grant(choice, traffic, head, inquiry)
                     path = choice.path.encode("latin-1")
-                    if key is not None and key[1] == choice.caller.prefix.encode():
-                        lanes.remember(key, grant)
+                    lanes.remember(key, grant)
         if self._gone:
             return
         if grant is None:

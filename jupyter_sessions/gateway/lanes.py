@@ -143,8 +143,12 @@ class Lanes:
             if self._trusted:
                 context._unapply_xheaders()
 
-    def remember(self, key: tuple[object, ...], grant: Grant) -> None:
-        """Let requests that are like this one pass without being asked about again."""
+    def remember(self, key: tuple[object, ...] | None, grant: Grant) -> None:
+        """Let `grant` stand for requests with the same method, prefix and special lines."""
+        # Other lines must not count, and the prefix be no other way to write it.
+        prefix = grant.passage.caller.prefix.encode()
+        if key is None or key[1] != prefix or not grant.admission.general:
+            return
         if len(self.grants) >= _GRANTS:
             self.grants.clear()
         self.grants[key] = grant

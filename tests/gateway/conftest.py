@@ -33,8 +33,8 @@ API = f"{BASE}jupyter-sessions/v1/"
 
 # One suite for both: no answer may tell which one gave it.
 PATHS = {
-    "fast": Tuning(cache_seconds=0.2),
-    "plain": Tuning(takeover=False, helper=False, cache_seconds=0),
+    "fast": Tuning(cache_seconds=0.2, recheck_seconds=0.2),
+    "plain": Tuning(takeover=False, helper=False, cache_seconds=0, recheck_seconds=0.2),
 }
 
 

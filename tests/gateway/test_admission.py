@@ -36,9 +36,11 @@ def setting(server: Server, **values: Any) -> Iterator[None]:
     kept = {name: settings.get(name) for name in values}
     settings.update(values)
     server.forget()
-    yield
-    settings.update(kept)
-    server.forget()
+    try:
+        yield
+    finally:
+        settings.update(kept)
+        server.forget()
 
 
 @pytest.mark.parametrize("allow", [True, False])
