@@ -118,6 +118,9 @@ class Lane(asyncio.Protocol):
 
     def begin(self, inquiry: Inquiry, passage: Passage, traffic: Traffic, wire: bytes) -> None:
         """Serve the first request, whose head tornado has read: `wire` is what the app gets."""
+        if self._gone:  # while it was being taken over
+            return
+        self._lanes.open.add(self)
         self._inquiry = inquiry
         self._cookies = passage.cookies
         self._send(Grant(passage, traffic), inquiry.method, wire, cast(int, inquiry.body))

@@ -104,7 +104,6 @@ class Lanes:
         lane = Lane(self, context)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: lane, connection)
-        self.open.add(lane)
         if self._timer is None:
             self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
         lane.feed(early)

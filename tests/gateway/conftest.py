@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -34,6 +35,7 @@ API = f"{BASE}jupyter-sessions/v1/"
 # One suite for both: no answer may tell which one gave it.
 PATHS = {
     "fast": Tuning(cache_seconds=0.2, recheck_seconds=0.2),
+    "uvloop": Tuning(cache_seconds=0.2, recheck_seconds=0.2),
     "plain": Tuning(takeover=False, helper=False, cache_seconds=0, recheck_seconds=0.2),
 }
 
@@ -78,7 +80,7 @@ def client_tls(certificate: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate))
 
 
-@pytest.fixture(scope="session", params=["fast", "plain"])
+@pytest.fixture(scope="session", params=list(PATHS))
 def server(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -126,7 +128,13 @@ def server(
         await app._cleanup()
         await other._cleanup()
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()), name="jupyter")
+    factory = uvloop.new_event_loop if request.param == "uvloop" else None
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run, name="jupyter")
     thread.start()
     assert started.wait(10)
     yield ready[0]
