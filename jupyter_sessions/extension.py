@@ -13,6 +13,7 @@ from .events import EventEmitter
 from .gateway import Gateway, Tuning
 from .locating import Locator
 from .manager import SessionManager
+from .monitoring import SessionCollector
 from .session import Session, State
 
 
@@ -44,6 +45,7 @@ class SessionsExtension(ExtensionApp):
 
     manager: SessionManager
     gateway: Gateway
+    collector: SessionCollector | None = None
 
     def initialize_settings(self) -> None:
         """Make the manager and the gateway. Nothing runs yet."""
@@ -82,11 +84,17 @@ class SessionsExtension(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Begin to look after sessions. Called by the server once its loop runs."""
         self.manager.public_url = public_url(serverapp)
-        self.gateway.serve_on(serverapp.http_server)
+        # A web application may be served by something else than the server's own.
+        if (http_server := getattr(serverapp, "http_server", None)) is not None:
+            self.gateway.serve_on(http_server)
+        self.collector = SessionCollector(self.gateway)
+        self.collector.register()
         await self.manager.start()
 
     async def stop_extension(self) -> None:
         """Leave the sessions to other servers, or to the next start. Called at shutdown."""
+        if self.collector is not None:
+            self.collector.unregister()
         await self.gateway.close()
         await self.manager.close()
 

@@ -18,6 +18,7 @@ TOO_LONG = {"runner"}  # one file, because it is sent over
 LAYERS = [
     {"cli", "__init__"},
     {"extension"},
+    {"monitoring"},
     {"api", "gateway", "events", "locating"},
     {"manager"},
     {"reconcile"},
