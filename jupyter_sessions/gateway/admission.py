@@ -71,6 +71,9 @@ class _Gatekeeper(JupyterHandler):
     def check_xsrf_cookie(self) -> None:
         """Nothing: within a session this is the app's business, see `headers.is_foreign`."""
 
+    def set_default_headers(self) -> None:
+        """Nothing: no answer of this handler's is ever written."""
+
     def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
         raise _Login(url)
 
@@ -225,10 +228,10 @@ async def admit(
 ) -> Admission:
     """Authenticate and authorize `request`; raises Refused."""
     method = request.method or ""
-    asked = copy.copy(request)
     if method not in web.RequestHandler.SUPPORTED_METHODS:
-        asked.method = "POST"  # what Jupyter has no name for counts as a change
-    handler = _Gatekeeper(application, asked)
+        request = copy.copy(request)
+        request.method = "POST"  # what Jupyter has no name for counts as a change
+    handler = _Gatekeeper(application, request)
     try:
         await handler.prepare()
         user = handler.current_user

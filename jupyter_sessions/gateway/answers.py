@@ -21,28 +21,25 @@ class AnswerStream:
         The request's.
     """
 
-    __slots__ = (
-        "_body", "_chunks", "_grant", "_method", "_part", "_reader", "_skipped",
-        "broken", "complete", "extra", "reusable", "started",
-    )  # fmt: skip
+    # There is one of these for each request: what is set here need not be set there.
+    started = False
+    """True once its head has come."""
+    complete = False
+    reusable = False
+    """True if the app's connection can take another request, once this is complete."""
+    broken: NoAnswer | None = None
+    """Why it will never be complete, if it will not."""
+    extra = b""
+    """Lines for the head, to be set before it comes."""
+    _part = b""
+    _skipped = 0
+    _body: Body = 0
+    _chunks: Chunks | None = None
 
     def __init__(self, grant: Grant, reader: Reader, method: str) -> None:
-        self.started = False
-        """True once its head has come."""
-        self.complete = False
-        self.reusable = False
-        """True if the app's connection can take another request, once this is complete."""
-        self.broken: NoAnswer | None = None
-        """Why it will never be complete, if it will not."""
-        self.extra = b""
-        """Lines for the head, to be set before it comes."""
         self._grant = grant
         self._reader = reader
         self._method = method
-        self._part = b""
-        self._skipped = 0
-        self._body: Body = 0
-        self._chunks: Chunks | None = None
 
     def feed(self, data: bytes) -> bytes:
         """What the client gets for `data` of the app. Raises BadMessage."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tornado.escape import parse_qs_bytes
 
@@ -22,8 +22,7 @@ from jupyter_sessions.gateway.traffic import Traffic
 _ANSWERS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerHead:
+class AnswerHead(NamedTuple):
     """The head of an answer, as it goes to the client.
 
     Parameters
@@ -81,7 +80,8 @@ class Grant:
                 head.fields(), passage.caller, passage.route, body=0, upgrade=False
             )
             self._fields = serialize("", fields)[2:-2]
-        self._answers: dict[tuple[object, ...], tuple[bytes, Body | None, bool]] = {}
+        self._answers: dict[Head, AnswerHead] = {}
+        self._starts: dict[tuple[object, ...], tuple[bytes, Body | None, bool]] = {}
 
     @property
     def current(self) -> bool:
@@ -115,17 +115,29 @@ class Grant:
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % start
 
     def answer(self, reader: Reader, data: bytes, method: str) -> AnswerHead:
-        """The head `data` of the app's answer, translated; raises BadMessage."""
+        """The head `data` of the app's answer, translated; raises BadMessage.
+
+        A grant is for one method, so that the same head always means the same.
+        """
         head = reader.read(data)
         if head is None:
             return self._rare(parse_head(data), method)
-        key = (head.first, head.special, head.length is None, method == "HEAD")
-        known = self._answers.get(key)
+        known = self._answers.get(head)
         if known is None:
             known = self._translate(head, method)
             if len(self._answers) >= _ANSWERS:
                 self._answers.clear()
-            self._answers[key] = known
+            self._answers[head] = known
+        return known
+
+    def _translate(self, head: Head, method: str) -> AnswerHead:
+        key = (head.first, head.special, head.length is None)
+        known = self._starts.get(key)
+        if known is None:
+            known = self._start(head, method)
+            if len(self._starts) >= _ANSWERS:
+                self._starts.clear()
+            self._starts[key] = known
         start, body, keep_alive = known
         wire = start + _wire(head.plain, self._dropped_down)
         if head.length is not None and head.first[0] != b"204":
@@ -134,7 +146,7 @@ class Grant:
             body = head.length or 0
         return AnswerHead(int(head.first[0]), wire, body, keep_alive)
 
-    def _translate(self, head: Head, method: str) -> tuple[bytes, Body | None, bool]:
+    def _start(self, head: Head, method: str) -> tuple[bytes, Body | None, bool]:
         """What goes before the plain lines, the body (None: the length), and `keep_alive`."""
         fields = head.fields()
         if head.length is not None:

@@ -148,6 +148,10 @@ class Lane(asyncio.Protocol):
         self._inquiry = None
         self.busy = True
         now = self.used = time.monotonic()
+        ready = lanes.ready.get(head)
+        if ready is not None and ready[0].admission.expires > now and ready[0].current:
+            self._send(*ready)
+            return
         target = head.first[1]
         cut = target.find(b"/", len(lanes.prefix))
         if cut < 0 or (b"?" in target and _MAYBE_TOKEN.search(target)):
@@ -159,7 +163,9 @@ class Lane(asyncio.Protocol):
             self._task = lanes.spawn(self._decide(head, key))
             return
         wire = grant.request(head, grant.path(target))
-        self._send(grant, head.first[0].decode(), wire, head.length or 0)
+        ready = (grant, head.first[0].decode(), wire, head.length or 0)
+        lanes.make_ready(head, ready)
+        self._send(*ready)
 
     async def _decide(self, head: Head, key: tuple[object, ...] | None) -> None:
         """Ask who may pass; remember the answer under `key` if it holds for others too."""

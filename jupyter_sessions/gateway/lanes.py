@@ -18,13 +18,17 @@ from jupyter_sessions.gateway.framing import BadMessage, tokens, values
 from jupyter_sessions.gateway.grants import Grant
 from jupyter_sessions.gateway.headers import request_headers, serialize
 from jupyter_sessions.gateway.lane import Lane
-from jupyter_sessions.gateway.lines import answer_reader, request_reader
+from jupyter_sessions.gateway.lines import Head, answer_reader, request_reader
 from jupyter_sessions.gateway.pages import Answer
 from jupyter_sessions.gateway.router import Chooser, Inquiry, Passage, inquire
 from jupyter_sessions.gateway.traffic import Traffic
 from jupyter_sessions.gateway.urls import SessionUrls
 
 _GRANTS = 1024
+_READY = 1024
+
+Ready = tuple[Grant, str, bytes, int]
+"""What was decided, the method, the head for the app, and the length of the body."""
 _SWEEP_SECONDS = 60.0
 
 
@@ -71,6 +75,7 @@ class Lanes:
         self.requests = request_reader()
         self.answers = answer_reader()
         self.grants: dict[tuple[object, ...], Grant] = {}
+        self.ready: dict[Head, Ready] = {}
         self._server = server
         self._urls = SessionUrls(base_url)
         self._trusted = trusted
@@ -151,6 +156,12 @@ class Lanes:
         if len(self.grants) >= _GRANTS:
             self.grants.clear()
         self.grants[key] = grant
+
+    def make_ready(self, head: Head, ready: Ready) -> None:
+        """Keep what the app gets for `head`, for when the very same comes again."""
+        if len(self.ready) >= _READY:
+            self.ready.clear()
+        self.ready[head] = ready
 
     def close(self) -> None:
         """End all connections."""

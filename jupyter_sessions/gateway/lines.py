@@ -16,6 +16,7 @@ from jupyter_sessions.gateway.framing import BadMessage, Headers, check_fields
 from jupyter_sessions.gateway.headers import Kind, answer_kind, request_kind
 
 _LINES = 4096
+_HEADS = 1024
 _LONGEST = 2048
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[^\x00-\x20\x7f#]*) HTTP/1\.1")
@@ -65,7 +66,7 @@ class Lines(dict[bytes, Line]):
         return Line(self._kind(name, value), name, value, wire)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Head:
     """A head of the usual kind, taken apart.
 
@@ -98,9 +99,23 @@ class Reader:
     def __init__(self, first: re.Pattern[bytes], kind: Callable[[str, str], Kind]) -> None:
         self._first = first
         self._lines = Lines(kind)
+        self._heads: dict[bytes, Head] = {}
 
     def read(self, head: bytes) -> Head | None:
-        """`head` without the empty line at its end; None if it is not of the usual kind."""
+        """`head` without the empty line at its end; None if it is not of the usual kind.
+
+        For the same bytes it is the same object, most of the time.
+        """
+        known = self._heads.get(head)
+        if known is None:
+            known = self._parse(head)
+            if known is not None and len(head) <= _LONGEST:
+                if len(self._heads) >= _HEADS:
+                    self._heads.clear()
+                self._heads[head] = known
+        return known
+
+    def _parse(self, head: bytes) -> Head | None:
         rows = head.split(b"\r\n")
         match = self._first.fullmatch(rows[0])
         if match is None:
