@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 import sys
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from http.client import responses
 from typing import cast
@@ -14,7 +16,7 @@ from tornado import httputil
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
-from jupyter_sessions.gateway.framing import Body, Headers
+from jupyter_sessions.gateway.framing import Body, Headers, tokens
 from jupyter_sessions.gateway.headers import serialize
 from jupyter_sessions.gateway.pages import Answer
 from jupyter_sessions.gateway.upstream import HIGH_WATER
@@ -25,6 +27,7 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 8 * 1024 * 1024
 
 RESET = struct.pack("ii", 1, 0)
+_TCP_CLOSE = 7  # Linux, include/net/tcp_states.h
 
 
 def _complete_head(answer: Answer) -> Headers:
@@ -49,6 +52,17 @@ def take_over(stream: IOStream) -> tuple[bytes, socket.socket]:
     return early, taken
 
 
+def is_broken(connection: socket.socket | TransportSocket) -> bool:
+    """True if the other end has reset the connection, of which who does not read hears nothing."""
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as same:
+            return same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:  # closed, or a Unix socket
+        return False
+
+
 class Client:
     """Writes the answer to one `request`."""
 
@@ -61,7 +75,9 @@ class Client:
         self._uploading = False
         self._received = False
         self._answered = False
-        self._close_after = False
+        # tornado looks for a field that is exactly "close".
+        options = tokens(request.headers.get_all(), "connection")
+        self._close_after = "close" in options
         self._last_chunk = b""
         self._lingering: asyncio.TimerHandle | None = None
         self._discarded = 0
@@ -74,6 +90,11 @@ class Client:
         # tornado watches by itself only once it has read the request.
         self._stream.set_close_callback(gone)
         self._connection.set_close_callback(gone)
+
+    @property
+    def broken(self) -> bool:
+        """True if the client has reset the connection, which shows only to who reads."""
+        return not self._detached and not self._stream.closed() and is_broken(self._stream.socket)
 
     # The request
 
@@ -113,8 +134,9 @@ class Client:
         for name, value in headers:
             fields.add(name, value)
         if not self._received:
-            fields["Connection"] = "close"
             self._close_after = True
+        if self._close_after:
+            fields["Connection"] = "close"
         if not isinstance(body, int):
             if self._request.version == "HTTP/1.1":
                 self._last_chunk = b"0\r\n\r\n"
@@ -135,6 +157,8 @@ class Client:
         fields = httputil.HTTPHeaders()
         for name, value in _complete_head(answer):
             fields.add(name, value)
+        if self._close_after:
+            fields["Connection"] = "close"
         if self._request.method == "HEAD":
             answer = Answer(answer.status, answer.headers)
         self.started = True

@@ -92,6 +92,8 @@ def check_request(method: str, target: str, version: str, headers: Headers) -> B
         raise BadMessage("only HTTP/1.0 and HTTP/1.1 are served")
     if not _TOKEN.fullmatch(method):
         raise BadMessage("the method is not valid")
+    if method == "CONNECT":  # is for hosts, and its answer would have no end
+        raise BadMessage("CONNECT is not for a path")
     if not _TARGET.fullmatch(target):
         raise BadMessage("the request target is not a path")
     check_fields(headers)

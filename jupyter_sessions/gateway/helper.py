@@ -53,6 +53,10 @@ class RelayedSplice:
     def abort(self) -> None:
         self._helper.end(self._number)
 
+    @property
+    def broken(self) -> bool:
+        return False  # the helper hears of it
+
     def credentials(self, *, young: bool = False) -> Credentials:
         return self._credentials
 

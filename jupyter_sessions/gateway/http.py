@@ -219,6 +219,10 @@ class Exchange:
             self.task.cancel()
         self.release()  # a task that is cancelled before its first step does not
 
+    @property
+    def broken(self) -> bool:
+        return self._client.broken
+
     def credentials(self, *, young: bool = False) -> Credentials:
         inquiry = self._inquiry
         return Credentials(inquiry.request, inquiry.target.session_id, upgrade=inquiry.upgrade)

@@ -16,7 +16,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_sessions.gateway.answers import AnswerStream
-from jupyter_sessions.gateway.client import LINGER_BYTES, LINGER_SECONDS, RESET
+from jupyter_sessions.gateway.client import LINGER_BYTES, LINGER_SECONDS, RESET, is_broken
 from jupyter_sessions.gateway.credentials import Credentials
 from jupyter_sessions.gateway.framing import MAX_HEAD, BadMessage
 from jupyter_sessions.gateway.grants import Grant
@@ -69,6 +69,7 @@ class Lane(asyncio.Protocol):
         self._head = b""
         self._repeat = b""
         self._upload = 0
+        self._remembered = False
         # ... and its answer:
         self._app: Upstream | None = None
         self._answer = cast(AnswerStream, None)
@@ -148,6 +149,7 @@ class Lane(asyncio.Protocol):
         self._inquiry = None
         self.busy = True
         now = self.used = time.monotonic()
+        self._remembered = True
         ready = lanes.ready.get(head)
         if ready is not None and ready[0].admission.expires > now and ready[0].current:
             self._send(*ready)
@@ -171,10 +173,11 @@ class Lane(asyncio.Protocol):
         """Ask who may pass; remember the answer under `key` if it holds for others too."""
         lanes = self._lanes
         grant, path = None, b""
+        self._remembered = False
         with suppress(Exception):  # to happen again, and to be told of, in tornado's hands
             known = None if key is None else lanes.grants.get(key)
             if known is not None and await known.renew(lanes.admissions, head.first[1]):
-                grant = known
+                grant, self._remembered = known, True
                 path = grant.path(head.first[1])
             elif (inquiry := self._asked()) is not None:
                 choice = await lanes.chooser.choose(inquiry)
@@ -220,7 +223,7 @@ class Lane(asyncio.Protocol):
             app = await self._grant.traffic.pool.connect(self._grant.address)
         except NoAnswer as error:
             if not self._gone:
-                self._fail(error)
+                self._unreached(error)
             return
         if self._gone:
             app.abort()
@@ -233,6 +236,17 @@ class Lane(asyncio.Protocol):
         if not self._ahead:
             self._resume()
         app.attach(self)
+
+    def _unreached(self, error: NoAnswer) -> None:
+        """There is nobody at the address; if that was remembered, ask for the present one."""
+        head = self._lanes.requests.read(self._head) if self._remembered else None
+        if head is None:
+            self._fail(error)
+            return
+        self._grant.traffic.generation += 1
+        self._grant.traffic.metrics.requests -= 1
+        self._settle()
+        self._task = self._lanes.spawn(self._decide(head, None))
 
     def _pass_up(self, data: bytes) -> None:
         """Bytes of the body, and perhaps what follows it."""
@@ -426,6 +440,10 @@ class Lane(asyncio.Protocol):
         else:
             self._transport.abort()
             self._leave()
+
+    @property
+    def broken(self) -> bool:
+        return self._paused and is_broken(self._transport.get_extra_info("socket"))
 
     def credentials(self, *, young: bool = False) -> Credentials | None:
         asked = young or time.monotonic() - self.used >= self._lanes.patience

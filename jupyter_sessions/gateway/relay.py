@@ -64,7 +64,7 @@ class End:
         self.pair = pair
         self.peer = self
         self.pending = b""
-        self.mask = 0
+        self.mask: int | None = None
         self.finished = False
 
 
@@ -113,10 +113,13 @@ class Relay:
                 end = self._ends.get(fd)  # its pair may have been closed a moment ago
                 if end is None:
                     continue
+                if not end.mask:
+                    self._idle(end, event)
+                    continue
                 try:
                     if end.pending and event & ~select.EPOLLIN:
                         self._flush(end)
-                    if end.mask & select.EPOLLIN and event & ~select.EPOLLOUT:
+                    if end.mask and end.mask & select.EPOLLIN and event & ~select.EPOLLOUT:
                         self._pass(end)
                 except OSError:
                     self._close(end.pair)
@@ -160,17 +163,23 @@ class Relay:
         except OSError:
             self._close(pair)
 
-    def _want(self, end: End, mask: int) -> None:
-        # What waits for nothing is taken out: epoll would tell of a hang-up again and again.
+    def _want(self, end: End, mask: int | None) -> None:
         if mask == end.mask:
             return
-        if not end.mask:
-            self._epoll.register(end.fd, mask)
-        elif mask:
-            self._epoll.modify(end.fd, mask)
-        else:
+        if mask is None:
             self._epoll.unregister(end.fd)
+        elif end.mask is None:
+            self._epoll.register(end.fd, mask)
+        else:
+            self._epoll.modify(end.fd, mask)
         end.mask = mask
+
+    def _idle(self, end: End, event: int) -> None:
+        """Something happened to a socket that is neither read nor written now."""
+        if event & select.EPOLLERR:  # it was reset: nothing will ever be written to it
+            self._close(end.pair)
+        else:  # it was hung up, and epoll would tell that again and again
+            self._want(end, None)
 
     def _pass(self, end: End) -> None:
         """Read once, and write that to the other side."""
@@ -203,8 +212,8 @@ class Relay:
             written = 0
         if written < len(data):
             peer.pending = bytes(data[written:])
-            self._want(peer, peer.mask | select.EPOLLOUT)
-            self._want(end, end.mask & ~select.EPOLLIN)
+            self._want(peer, (peer.mask or 0) | select.EPOLLOUT)
+            self._want(end, (end.mask or 0) & ~select.EPOLLIN)
 
     def _flush(self, end: End) -> None:
         try:
@@ -214,16 +223,16 @@ class Relay:
         end.pending = end.pending[written:]
         if end.pending:
             return
-        self._want(end, end.mask & ~select.EPOLLOUT)
+        self._want(end, (end.mask or 0) & ~select.EPOLLOUT)
         if end.peer.finished:
             self._shut(end)
         else:
-            self._want(end.peer, end.peer.mask | select.EPOLLIN)
+            self._want(end.peer, (end.peer.mask or 0) | select.EPOLLIN)
 
     def _finish(self, end: End) -> None:
         """`end` has said all it will."""
         end.finished = True
-        self._want(end, end.mask & ~select.EPOLLIN)
+        self._want(end, (end.mask or 0) & ~select.EPOLLIN)
         self._half_open.setdefault(end.pair, time.monotonic() + HALF_OPEN_SECONDS)
         if not end.peer.pending:
             self._shut(end.peer)
@@ -238,7 +247,8 @@ class Relay:
 
     def _close(self, pair: Pair) -> None:
         for end in (pair.client, pair.app):
-            self._want(end, 0)
+            if end.mask is not None:
+                self._want(end, None)
             end.pending = b""
             del self._ends[end.fd]
             os.close(end.fd)

@@ -49,6 +49,11 @@ class Connection(Protocol):
         """Close both ends now."""
         ...
 
+    @property
+    def broken(self) -> bool:
+        """True if the client has gone without our hearing of it."""
+        ...
+
     def credentials(self, *, young: bool = False) -> Credentials | None:
         """With what it was opened; None if it was a moment ago, unless `young` ones count too."""
         ...

@@ -13,7 +13,7 @@ from typing import cast
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
-from jupyter_sessions.gateway.client import take_over
+from jupyter_sessions.gateway.client import is_broken, take_over
 from jupyter_sessions.gateway.credentials import Credentials
 from jupyter_sessions.gateway.helper import Helper, duplicate
 from jupyter_sessions.gateway.relay import HALF_OPEN_SECONDS, is_keepalive
@@ -139,6 +139,11 @@ class Splice:
             self._timer.cancel()
         self._traffic.active.discard(self)
         self._traffic.metrics.open_upgrades -= 1
+
+    @property
+    def broken(self) -> bool:
+        connection = self.client.transport.get_extra_info("socket")
+        return connection is not None and is_broken(connection)
 
     def credentials(self, *, young: bool = False) -> Credentials:
         return self._credentials

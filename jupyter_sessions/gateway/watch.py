@@ -1,4 +1,4 @@
-"""Open connections of people who may no longer use the session: found, and closed."""
+"""Open connections of people who may no longer use the session, or have gone: found, and closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_sessions.gateway.traffic import Connection
 
 
 class Watch:
-    """Asks again and again about what is open.
+    """Asks again and again about what is open, and ends what only seems to be.
 
     Parameters
     ----------
@@ -50,7 +50,9 @@ class Watch:
     async def _look(self) -> None:
         asked: defaultdict[Credentials, list[Connection]] = defaultdict(list)
         for connection in self._connections():
-            if (credentials := connection.credentials()) is not None:
+            if connection.broken:
+                connection.abort()
+            elif (credentials := connection.credentials()) is not None:
                 asked[credentials].append(connection)
         for credentials, connections in asked.items():
             if not await self._allowed(credentials):
