@@ -93,6 +93,7 @@ class Gateway:
         self._lanes: Lanes | None = None
         self.helper = Helper(log) if self._tuning.helper and is_possible() else None
         self._watch: Watch | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._traffic: dict[str, Traffic] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -184,9 +185,8 @@ class Gateway:
     def _traffic_of(self, session_id: str) -> Traffic:
         if session_id not in self._traffic:
             self._traffic[session_id] = Traffic(self._tls)
-        if self._watch is not None and not self._watch.started:
-            self._watch.started = True
-            self._spawn(self._watch.run())
+        if self._watch is not None and (self._watching is None or self._watching.done()):
+            self._watching = self._spawn(self._watch.run())
         return self._traffic[session_id]
 
     def _connections(self) -> list[Connection]:

@@ -36,7 +36,6 @@ class Watch:
         self._connections = connections
         self._log = log
         self._seconds = seconds
-        self.started = False
 
     async def run(self) -> None:
         """Look every now and then. Cancelled when the server stops."""
