@@ -133,6 +133,7 @@ class Admissions:
         self._seconds = seconds
         self._known: dict[tuple[str | None, ...], Admission] = {}
         self._names: set[str] = set()
+        self._epoch = 0
 
     async def admit(
         self,
@@ -154,14 +155,20 @@ class Admissions:
             known = self._known.get(key)
             if known is not None and known.expires > now:
                 return known
+        epoch = self._epoch
         admission = await admit(self._application, request, action=action, navigation=navigation)
         self._names |= admission.reserved
         if key is None or fresh or admission.cookies() or not admission.general:
             return admission
+        if epoch != self._epoch:  # something was revoked while we asked
+            return admission
+        known = self._known.get(key)
+        if known is not None and known.expires > now:
+            return known  # somebody asked the same, and was quicker
         if len(self._known) >= self.LIMIT:
             self._known = {k: v for k, v in self._known.items() if v.expires > now}
         if len(self._known) >= self.LIMIT:
-            self._known.clear()
+            self._drop(list(self._known))
         admission = Admission(
             admission.token, admission.reserved, admission.logins, True, now + self._seconds
         )
@@ -174,17 +181,16 @@ class Admissions:
 
     def revoke(self, cookies: frozenset[str]) -> None:
         """Forget what was allowed to these login cookies, and what was built on that."""
-        for key, known in list(self._known.items()):
-            if known.logins & cookies:
-                known.expires = 0.0
-                del self._known[key]
+        self._drop([key for key, known in self._known.items() if known.logins & cookies])
 
     def forget(self, session_id: str) -> None:
         """Forget what was allowed about a session: its end, or who may use it, has changed."""
-        for key, known in list(self._known.items()):
-            if key[0] == session_id:
-                known.expires = 0.0
-                del self._known[key]
+        self._drop([key for key in self._known if key[0] == session_id])
+
+    def _drop(self, keys: list[tuple[str | None, ...]]) -> None:
+        self._epoch += 1
+        for key in keys:
+            self._known.pop(key).expires = 0.0
 
     @staticmethod
     def _key(
@@ -213,10 +219,11 @@ def _is_general(handler: _Gatekeeper) -> bool:
     """
     if isinstance(handler.identity_provider, LegacyIdentityProvider):
         return False
-    return all(
-        type(judge).__module__.startswith(("jupyter_server.auth.", "jupyterhub."))
-        for judge in (handler.identity_provider, handler.authorizer)
-    )
+    judges = [type(judge).__module__ for judge in (handler.identity_provider, handler.authorizer)]
+    # The deprecated way to authenticate, which `prepare` still heeds.
+    judges.append(handler.get_current_user.__module__)
+    known = ("jupyter_server.auth.", "jupyter_server.base.", "jupyterhub.")
+    return all(module.startswith(known) for module in judges)
 
 
 async def admit(

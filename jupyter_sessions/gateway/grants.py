@@ -83,6 +83,14 @@ class Grant:
         self._answers: dict[Head, AnswerHead] = {}
         self._starts: dict[tuple[object, ...], tuple[bytes, Body | None, bool]] = {}
 
+    def holds(self, peer: str, now: float) -> bool:
+        """True if a request like it, from this address, may pass without another question."""
+        return (
+            self.admission.expires > now
+            and self._generation == self.traffic.generation
+            and self.passage.caller.address == peer
+        )
+
     @property
     def current(self) -> bool:
         """False if the session has gone another way since."""
@@ -127,7 +135,8 @@ class Grant:
             known = self._translate(head, method)
             if len(self._answers) >= _ANSWERS:
                 self._answers.clear()
-            self._answers[head] = known
+            if head.kept:
+                self._answers[head] = known
         return known
 
     def _translate(self, head: Head, method: str) -> AnswerHead:
@@ -137,7 +146,8 @@ class Grant:
             known = self._start(head, method)
             if len(self._starts) >= _ANSWERS:
                 self._starts.clear()
-            self._starts[key] = known
+            if all(line.kept for line in head.special):
+                self._starts[key] = known
         start, body, keep_alive = known
         wire = start + _wire(head.plain, self._dropped_down)
         if head.length is not None and head.first[0] != b"204":

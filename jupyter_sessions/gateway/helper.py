@@ -22,6 +22,9 @@ _BUFFER = 4 * 1024 * 1024
 # A helper that does not live this long was of no use; after so many, we do without.
 _SHORT_SECONDS = 10.0
 _TRIES = 3
+# How long it may take to start, and when to try again to tell it something.
+_START_SECONDS = 10.0
+_AGAIN_SECONDS = 0.02
 
 
 def is_possible() -> bool:
@@ -72,11 +75,23 @@ class Helper:
         self._failures = 0
         self._numbers = itertools.count(1)
         self._pairs: dict[int, RelayedSplice] = {}
+        self._unsent: set[int] = set()
+        self._running: asyncio.Event | None = None
 
     @property
     def pid(self) -> int | None:
         """The process, if it runs."""
         return None if self._process is None else self._process.pid
+
+    async def ready(self) -> bool:
+        """Whether there is a helper that does its work; start one if there is none."""
+        if not self._ensure():
+            return False
+        assert self._running is not None  # noqa: S101 - see `_ensure`
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                await self._running.wait()
+        return self._control is not None and self._running.is_set()
 
     def adopt(
         self,
@@ -91,11 +106,11 @@ class Helper:
     ) -> bool:
         """Let the helper join two sockets, after it has written what each is to get first.
 
-        False if it cannot; then nothing has happened. The descriptors stay the caller's, to close.
+        Only after `ready`. False if it cannot; then nothing has happened. The descriptors stay the
+        caller's, to close.
         """
-        if len(to_client) + len(to_app) > relay.PACKET // 2 or not self._ensure():
+        if len(to_client) + len(to_app) > relay.PACKET // 2 or self._control is None:
             return False
-        assert self._control is not None  # noqa: S101 - see `_ensure`
         number = next(self._numbers)
         packet = relay.HEAD.pack(relay.OPEN, number)
         packet += relay.OPENING.pack(websocket, len(to_client)) + to_client + to_app
@@ -108,9 +123,21 @@ class Helper:
 
     def end(self, number: int) -> None:
         """Close a pair. It is gone once the helper says so, or has gone itself."""
-        if self._control is not None:
-            with contextlib.suppress(OSError):
+        self._unsent.add(number)
+        self._send_ends()
+
+    def _send_ends(self) -> None:
+        """Say what is to be closed, as much of it as there is room for."""
+        while self._unsent and self._control is not None:
+            number = self._unsent.pop()
+            try:
                 self._control.send(relay.HEAD.pack(relay.CLOSE, number))
+            except BlockingIOError:
+                self._unsent.add(number)
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._send_ends)
+                return
+            except OSError:  # gone, and all pairs with it: the reader finds out
+                return
 
     async def close(self) -> None:
         """End the helper, and all connections that it has. Called at the server's shutdown."""
@@ -133,7 +160,7 @@ class Helper:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[its.fileno()],
-                    env={},
+                    env=_environment(),
                 )
             except OSError as error:
                 self._failures = _TRIES
@@ -142,6 +169,7 @@ class Helper:
                 return False
         ours.setblocking(False)
         self._control = ours
+        self._running = asyncio.Event()
         self._started = time.monotonic()
         asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
         return True
@@ -157,6 +185,8 @@ class Helper:
         if not packet:
             self._lost()
             return
+        assert self._running is not None  # noqa: S101 - see `_ensure`
+        self._running.set()
         _, count = relay.HEAD.unpack_from(packet)
         now = time.time()
         for index in range(count):
@@ -192,10 +222,18 @@ class Helper:
             asyncio.get_running_loop().remove_reader(self._control.fileno())
             self._control.close()
             self._control = None
+        if self._running is not None:
+            self._running.set()  # there is nothing to wait for
+        self._unsent.clear()
         for pair in list(self._pairs.values()):
             pair.ended()
         self._pairs.clear()
         return process
+
+
+def _environment() -> dict[str, str]:
+    """Nothing but what a Python may need to be found and loaded."""
+    return {k: v for k, v in os.environ.items() if k in ("LD_LIBRARY_PATH", "LANG", "PATH")}
 
 
 def duplicate(transport: asyncio.Transport) -> int:

@@ -22,12 +22,12 @@ from jupyter_sessions.gateway.framing import MAX_HEAD, BadMessage
 from jupyter_sessions.gateway.grants import Grant
 from jupyter_sessions.gateway.headers import serialize
 from jupyter_sessions.gateway.lines import Head
-from jupyter_sessions.gateway.router import Inquiry, Passage
+from jupyter_sessions.gateway.router import Inquiry, Passage, peer
 from jupyter_sessions.gateway.traffic import Traffic
 from jupyter_sessions.gateway.upstream import HIGH_WATER, NoAnswer, Upstream
 
 if TYPE_CHECKING:
-    from jupyter_sessions.gateway.lanes import Lanes
+    from jupyter_sessions.gateway.lanes import Key, Lanes
 
 # A parameter that may be our token, however its name is written.
 _MAYBE_TOKEN = re.compile(rb"[?&](?:token|[^=&]*%)")
@@ -48,6 +48,7 @@ class Lane(asyncio.Protocol):
 
     def __init__(self, lanes: Lanes, context: Any) -> None:
         self.context = context
+        self._peer = peer(context)
         self.used = time.monotonic()
         """When it last had something to do."""
         self.busy = True
@@ -70,6 +71,7 @@ class Lane(asyncio.Protocol):
         self._repeat = b""
         self._upload = 0
         self._remembered = False
+        self._closing = False
         # ... and its answer:
         self._app: Upstream | None = None
         self._answer = cast(AnswerStream, None)
@@ -78,7 +80,8 @@ class Lane(asyncio.Protocol):
     @property
     def idle(self) -> float:
         """For how many seconds it has had nothing to do."""
-        return time.monotonic() - self.used
+        busy = self.busy or self._transport.get_write_buffer_size()
+        return 0.0 if busy else time.monotonic() - self.used
 
     # What the event loop calls
 
@@ -109,7 +112,8 @@ class Lane(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         if self._returning:
-            self._give_back()
+            # Not from here: the transport has not finished with what it is doing.
+            asyncio.get_running_loop().call_soon(self._give_back)
         elif self._app is not None:
             self._app.transport.resume_reading()
         else:
@@ -151,7 +155,7 @@ class Lane(asyncio.Protocol):
         now = self.used = time.monotonic()
         self._remembered = True
         ready = lanes.ready.get(head)
-        if ready is not None and ready[0].admission.expires > now and ready[0].current:
+        if ready is not None and ready[0].holds(self._peer, now):
             self._send(*ready)
             return
         target = head.first[1]
@@ -159,9 +163,9 @@ class Lane(asyncio.Protocol):
         if cut < 0 or (b"?" in target and _MAYBE_TOKEN.search(target)):
             self._task = lanes.spawn(self._decide(head, None))
             return
-        key = (head.first[0], target[:cut], head.special)
+        key = (head.first[0], target[:cut], head.special, self._peer)
         grant = lanes.grants.get(key)
-        if grant is None or grant.admission.expires <= now or not grant.current:
+        if grant is None or not grant.holds(self._peer, now):
             self._task = lanes.spawn(self._decide(head, key))
             return
         wire = grant.request(head, grant.path(target))
@@ -169,7 +173,7 @@ class Lane(asyncio.Protocol):
         lanes.make_ready(head, ready)
         self._send(*ready)
 
-    async def _decide(self, head: Head, key: tuple[object, ...] | None) -> None:
+    async def _decide(self, head: Head, key: Key | None) -> None:
         """Ask who may pass; remember the answer under `key` if it holds for others too."""
         lanes = self._lanes
         grant, path = None, b""
@@ -200,6 +204,7 @@ class Lane(asyncio.Protocol):
         self._grant = grant
         self._method = method
         self._upload = length
+        self._closing = False
         self._answer = AnswerStream(grant, self._lanes.answers, method)
         traffic = grant.traffic
         traffic.active.add(self)
@@ -225,6 +230,10 @@ class Lane(asyncio.Protocol):
             if not self._gone:
                 self._unreached(error)
             return
+        except Exception as error:
+            if not self._gone:
+                self._fail(error)
+            raise
         if self._gone:
             app.abort()
             return
@@ -301,7 +310,8 @@ class Lane(asyncio.Protocol):
 
     def _extra(self) -> bytes:
         """Lines of our own for the answer's head."""
-        extra = b"Connection: close\r\n" if self._upload else b""
+        self._closing = bool(self._upload)
+        extra = b"Connection: close\r\n" if self._closing else b""
         for cookie in self._cookies:
             extra += b"Set-Cookie: %b\r\n" % cookie.encode("latin-1")
         return extra
@@ -337,9 +347,10 @@ class Lane(asyncio.Protocol):
                 app.transport.resume_reading()
             self._grant.traffic.pool.give(app)
         self._settle()
-        if self._upload:
+        if self._closing:
             self._linger()
             return
+        self.used = time.monotonic()
         self.busy = False
         self._cookies = ()
         self._inquiry = None
@@ -376,6 +387,9 @@ class Lane(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close, but not before what the client still sends: see `client.LINGER_SECONDS`."""
+        if not self._upload:
+            self._transport.close()
+            return
         loop = asyncio.get_running_loop()
         self._linger_until = self._upload - LINGER_BYTES
         self._lingering = loop.call_later(LINGER_SECONDS, self._transport.close)
@@ -398,7 +412,8 @@ class Lane(asyncio.Protocol):
         inquiry = self._asked()
         answer = lanes.failure(error, page=inquiry is not None and inquiry.page)
         fields = [*answer.headers, ("Content-Length", str(len(answer.body)))]
-        if self._upload:
+        self._closing = bool(self._upload)
+        if self._closing:
             fields.append(("Connection", "close"))
         wire = serialize(f"HTTP/1.1 {answer.status} {responses[answer.status]}", fields)
         self._transport.write(wire if self._method == "HEAD" else wire + answer.body)
@@ -454,6 +469,8 @@ class Lane(asyncio.Protocol):
 
     def _give_back(self) -> None:
         """Let tornado read on from the head of the present request."""
+        if self._gone:
+            return
         self.busy = True
         self._transport.pause_reading()
         if self._transport.get_write_buffer_size():

@@ -18,7 +18,7 @@ from jupyter_sessions.gateway.framing import BadMessage, tokens, values
 from jupyter_sessions.gateway.grants import Grant
 from jupyter_sessions.gateway.headers import request_headers, serialize
 from jupyter_sessions.gateway.lane import Lane
-from jupyter_sessions.gateway.lines import Head, answer_reader, request_reader
+from jupyter_sessions.gateway.lines import Head, Line, answer_reader, request_reader
 from jupyter_sessions.gateway.pages import Answer
 from jupyter_sessions.gateway.router import Chooser, Inquiry, Passage, inquire
 from jupyter_sessions.gateway.traffic import Traffic
@@ -27,6 +27,8 @@ from jupyter_sessions.gateway.urls import SessionUrls
 _GRANTS = 1024
 _READY = 1024
 
+Key = tuple[bytes, bytes, tuple[Line, ...], str]
+"""What a decision depends on: method, prefix, special lines, and the client's address."""
 Ready = tuple[Grant, str, bytes, int]
 """What was decided, the method, the head for the app, and the length of the body."""
 _SWEEP_SECONDS = 60.0
@@ -74,7 +76,7 @@ class Lanes:
         self.open: set[Lane] = set()
         self.requests = request_reader()
         self.answers = answer_reader()
-        self.grants: dict[tuple[object, ...], Grant] = {}
+        self.grants: dict[Key, Grant] = {}
         self.ready: dict[Head, Ready] = {}
         self._server = server
         self._urls = SessionUrls(base_url)
@@ -99,12 +101,15 @@ class Lanes:
         self, client: Client, inquiry: Inquiry, passage: Passage, traffic: Traffic
     ) -> None:
         """Take a connection whose first request is `inquiry`. Only from `headers_received`."""
-        context = getattr(inquiry.request.connection, "context", None)
+        context: Any = getattr(inquiry.request.connection, "context", None)
         # Before the connection is taken: a head that cannot be written is tornado's to answer.
         fields = request_headers(
             inquiry.headers, passage.caller, passage.route, body=inquiry.body, upgrade=False
         )
         wire = serialize(f"{inquiry.method} {passage.path} HTTP/1.1", fields)
+        generation = traffic.generation
+        if self._trusted:  # tornado would have done so at the request's end
+            context._unapply_xheaders()
         early, connection = take_over(client.detach())
         lane = Lane(self, context)
         loop = asyncio.get_running_loop()
@@ -113,6 +118,8 @@ class Lanes:
             self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
         lane.feed(early)
         lane.begin(inquiry, passage, traffic, wire)
+        if generation != traffic.generation:  # the session ended meanwhile
+            lane.abort()
 
     def give_back(self, connection: socket.socket, early: bytes, context: Any) -> None:
         """Let tornado serve this connection, from which `early` was read already."""
@@ -147,18 +154,25 @@ class Lanes:
             if self._trusted:
                 context._unapply_xheaders()
 
-    def remember(self, key: tuple[object, ...] | None, grant: Grant) -> None:
+    def remember(self, key: Key | None, grant: Grant) -> None:
         """Let `grant` stand for requests with the same method, prefix and special lines."""
         # Other lines must not count, and the prefix be no other way to write it.
         prefix = grant.passage.caller.prefix.encode()
         if key is None or key[1] != prefix or not grant.admission.general:
             return
+        special = key[2]
+        if not all(line.kept for line in special):
+            return
+        if len(self.grants) >= _GRANTS:
+            self.grants = {k: g for k, g in self.grants.items() if g.current}
         if len(self.grants) >= _GRANTS:
             self.grants.clear()
         self.grants[key] = grant
 
     def make_ready(self, head: Head, ready: Ready) -> None:
         """Keep what the app gets for `head`, for when the very same comes again."""
+        if not head.kept:
+            return
         if len(self.ready) >= _READY:
             self.ready.clear()
         self.ready[head] = ready
@@ -176,7 +190,7 @@ class Lanes:
         self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
         limit = self._server.conn_params.header_timeout
         for lane in list(self.open):
-            if limit and not lane.busy and lane.idle > limit:
+            if limit and lane.idle > limit:
                 lane.abort()
 
 

@@ -15,9 +15,9 @@ from tornado import httputil
 from jupyter_sessions.gateway.framing import BadMessage, Headers, check_fields
 from jupyter_sessions.gateway.headers import Kind, answer_kind, request_kind
 
-_LINES = 4096
-_HEADS = 1024
-_LONGEST = 2048
+# What is longer is not kept, and nothing is kept under it: it would never be found again.
+_LINES, _LONGEST_LINE = 2048, 8192
+_HEADS, _LONGEST_HEAD = 1024, 4096
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[^\x00-\x20\x7f#]*) HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
@@ -31,9 +31,10 @@ class Line:
     name: str
     value: str
     wire: bytes
+    kept: bool
 
 
-_RARE = Line(Kind.RARE, "", "", b"")
+_RARE = Line(Kind.RARE, "", "", b"", kept=False)
 
 
 class Lines(dict[bytes, Line]):
@@ -45,7 +46,7 @@ class Lines(dict[bytes, Line]):
 
     def __missing__(self, raw: bytes) -> Line:
         line = self._parse(raw)
-        if len(raw) <= _LONGEST:
+        if line.kept:
             if len(self) >= _LINES:
                 self.clear()
             self[raw] = line
@@ -63,7 +64,7 @@ class Lines(dict[bytes, Line]):
         except (httputil.HTTPInputError, BadMessage, ValueError):
             return _RARE
         wire = f"{name}: {value}\r\n".encode("latin-1")
-        return Line(self._kind(name, value), name, value, wire)
+        return Line(self._kind(name, value), name, value, wire, len(raw) <= _LONGEST_LINE)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,12 +82,15 @@ class Head:
         to compare.
     length
         The Content-Length, None if there is none.
+    kept
+        True if the same bytes give the same object again.
     """
 
     first: tuple[bytes, bytes]
     plain: list[Line]
     special: tuple[Line, ...]
     length: int | None
+    kept: bool
 
     def fields(self) -> Headers:
         """The special fields."""
@@ -109,7 +113,7 @@ class Reader:
         known = self._heads.get(head)
         if known is None:
             known = self._parse(head)
-            if known is not None and len(head) <= _LONGEST:
+            if known is not None and known.kept:
                 if len(self._heads) >= _HEADS:
                     self._heads.clear()
                 self._heads[head] = known
@@ -139,7 +143,7 @@ class Reader:
             elif kind is Kind.RARE:
                 return None
         first, second = match.groups(b"")
-        return Head((first, second), plain, tuple(special), length)
+        return Head((first, second), plain, tuple(special), length, len(head) <= _LONGEST_HEAD)
 
 
 def request_reader() -> Reader:

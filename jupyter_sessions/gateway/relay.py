@@ -12,7 +12,7 @@ number (`HEAD`):
     client follow, then these bytes, then bytes for the app.
 ``CLOSE`` (to the helper)
     Close the pair of this number.
-``COUNTS`` (from the helper, once a second, and when a pair ends)
+``COUNTS`` (from the helper: at its start, once a second, and when a pair ends)
     So many entries follow: number, bytes from the client and from the app since the last time,
     whether anything but a keepalive was among them, and whether the pair has ended.
 
@@ -103,6 +103,7 @@ class Relay:
     def run(self) -> None:
         """Serve until the control socket ends."""
         control = self._control.fileno()
+        self._control.send(HEAD.pack(COUNTS, 0))  # we are there
         while True:
             waiting = self._changed or self._half_open
             for fd, event in self._epoll.poll(_REPORT_SECONDS if waiting else -1):
@@ -132,6 +133,8 @@ class Relay:
             packet, fds, _, _ = socket.recv_fds(self._control, PACKET, 2)
         except BlockingIOError:
             return True
+        except ConnectionError:
+            return False
         if not packet:
             return False
         kind, number = HEAD.unpack_from(packet)

@@ -189,7 +189,7 @@ class Chooser:
         request = inquiry.request
         caller = Caller(
             host=request.headers.get("Host", ""),
-            address=_peer(request),
+            address=peer(getattr(request.connection, "context", None)) or request.remote_ip or "",
             protocol=request.protocol,
             prefix=target.prefix,
             reserved=admission.reserved,
@@ -201,10 +201,10 @@ class Chooser:
         return Passage(found, caller, path, admission, admission.cookies())
 
 
-def _peer(request: httputil.HTTPServerRequest) -> str:
+def peer(context: Any) -> str:
     """The address at the other end, which `remote_ip` is not if tornado believed a proxy."""
-    address = getattr(getattr(request.connection, "context", None), "address", None)
-    return str(address[0]) if isinstance(address, tuple) else request.remote_ip or ""
+    address = getattr(context, "address", None)
+    return str(address[0]) if isinstance(address, tuple) else ""
 
 
 __all__ = [
@@ -216,4 +216,5 @@ __all__ = [
     "SessionMatcher",
     "SessionRouter",
     "inquire",
+    "peer",
 ]

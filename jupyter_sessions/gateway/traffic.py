@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,4 +75,5 @@ class Traffic:
         self.generation += 1
         self.pool.close()
         for connection in list(self.active):
-            connection.abort()
+            with suppress(OSError):  # no descriptor to be had, say: the others are closed
+                connection.abort()

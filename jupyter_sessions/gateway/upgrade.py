@@ -36,18 +36,24 @@ async def splice(
     The `helper` gets the pair, if there is one and both are plain sockets.
     """
     pair = Splice(traffic, credentials, websocket=websocket)
+    # Before the client's side: on uvloop that receives before it can be waited for.
+    pair.app.connection_made(upstream.transport)
     if isinstance(stream, SSLIOStream):
         pair.client.connection_made(StreamTransport(stream, pair.client))
     else:
+        ready = helper is not None and await helper.ready()
         early, taken = take_over(stream)
-        if helper is not None and _hand_over(
-            helper, taken, early, upstream, answer, traffic, credentials, websocket=websocket
+        if (
+            ready
+            and helper is not None
+            and _hand_over(
+                helper, taken, early, upstream, answer, traffic, credentials, websocket=websocket
+            )
         ):
             return
         upstream.write(early)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: pair.client, taken)
-    pair.app.connection_made(upstream.transport)
     pair.begin()
     pair.client.transport.write(answer)
     upstream.hand_over(pair.app)

@@ -250,7 +250,7 @@ class Chunks:
         """What `data` contains of the body."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.complete:
                 raise Truncated("The app's answer has a malformed chunk.") from error
             self.surplus = True

@@ -11,6 +11,9 @@ from jupyter_sessions.gateway.admission import Admissions, Refused
 from jupyter_sessions.gateway.credentials import Credentials
 from jupyter_sessions.gateway.traffic import Connection
 
+PATIENCE = 30.0
+"""Seconds that an identity provider may take for one answer."""
+
 
 class Watch:
     """Asks again and again about what is open, and ends what only seems to be.
@@ -41,10 +44,7 @@ class Watch:
         """Look every now and then. Cancelled when the server stops."""
         while True:
             await asyncio.sleep(self._seconds)
-            try:
-                await self._look()
-            except Exception:  # of an identity provider; it must not end the watch
-                self._log.warning("Open connections could not be checked", exc_info=True)
+            await self._look()
 
     async def _look(self) -> None:
         asked: defaultdict[Credentials, list[Connection]] = defaultdict(list)
@@ -54,7 +54,13 @@ class Watch:
             elif (credentials := connection.credentials()) is not None:
                 asked[credentials].append(connection)
         for credentials, connections in asked.items():
-            if not await self._allowed(credentials):
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    allowed = await self._allowed(credentials)
+            except Exception:  # of an identity provider; it must not end the watch
+                self._log.warning("Open connections could not be checked", exc_info=True)
+                continue
+            if not allowed:
                 for connection in connections:
                     connection.abort()
 

@@ -158,6 +158,37 @@ async def test_an_early_answer_gets_through(
 
 
 @pytest.mark.parametrize("place", PLACES)
+async def test_what_was_said_about_the_connection_holds(
+    server: Server, put: Put, place: str
+) -> None:
+    """An answer that begins before the request's end, and ends after it, closes as it says."""
+
+    async def converse(wire: Wire) -> None:
+        said = b""
+        while data := await wire.reader.read(65536):
+            said += data
+            if b"POST /case" not in said:
+                await wire.send(HI)
+                continue
+            if not said.endswith(b"end"):
+                await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n1")
+            else:
+                await wire.send(b"23")
+
+    await put("app", converse)
+    async with await Client.to(server.port) as client:
+        await arrive(client, place, head(b"Content-Length: 3"))
+        while b"\r\n\r\n1" not in client.buffer:
+            assert await client.more()
+        await client.send(b"end" + MARKER)
+        answer = await client.answer()
+        assert answer is not None
+        assert answer.body == b"123"
+        assert answer.get("connection") == "close"
+        assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("place", PLACES)
 async def test_a_marker_in_an_upload_that_nobody_wants(server: Server, place: str) -> None:
     """The session is gone: the body of what is refused holds no requests."""
     recorder = Recorder()

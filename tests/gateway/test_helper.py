@@ -10,12 +10,13 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import psutil
 import pytest
 from tornado import httputil
 
+from jupyter_sessions.gateway import helper as helper_module
 from jupyter_sessions.gateway import relay
 from jupyter_sessions.gateway.credentials import Bystander, Credentials
 from jupyter_sessions.gateway.helper import Helper
@@ -118,6 +119,21 @@ async def test_one_that_dies_at_once_is_done_without(
         assert not await _joined(helper)
 
 
+async def test_no_end_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pairs are closed at once, and whatever the helper is doing."""
+    monkeypatch.setattr(helper_module, "_BUFFER", 4096)
+    async with _helper() as helper:
+        traffic = Traffic(ssl.create_default_context())
+        async with AsyncExitStack() as stack:
+            for _ in range(50):
+                await _join(helper, traffic, stack)
+            process = psutil.Process(helper.pid)
+            process.suspend()
+            traffic.close()
+            process.resume()
+            await _until(lambda: not traffic.metrics.open_upgrades)
+
+
 async def test_much_said_at_once_stays_here() -> None:
     async with _helper() as helper:
         assert not await _joined(helper, b"x" * relay.PACKET)
@@ -151,6 +167,8 @@ async def _joined(helper: Helper, said: bytes = b"hello", traffic: Traffic | Non
     client.setblocking(False)
     with client, app:
         with ours, its:
+            if not await helper.ready():
+                return False
             if not helper.adopt(
                 ours.fileno(),
                 its.fileno(),
@@ -165,6 +183,25 @@ async def _joined(helper: Helper, said: bytes = b"hello", traffic: Traffic | Non
             return await asyncio.get_running_loop().sock_recv(client, 100) == said
         except ConnectionError:
             return False
+
+
+async def _join(helper: Helper, traffic: Traffic, stack: AsyncExitStack) -> None:
+    """Give `helper` two sockets whose other ends stay open until the end of `stack`."""
+    client, ours = socket.socketpair()
+    app, its = socket.socketpair()
+    for end in (client, app):
+        stack.enter_context(end)
+    with ours, its:
+        assert await helper.ready()
+        assert helper.adopt(
+            ours.fileno(),
+            its.fileno(),
+            to_client=b"",
+            to_app=b"",
+            traffic=traffic,
+            credentials=Credentials(_REQUEST, "app", upgrade=True),
+            websocket=False,
+        )
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ from jupyter_server.auth import AllowAllAuthorizer, Authorizer, IdentityProvider
 from tornado import web
 
 from tests.gateway.conftest import PATHS, Put
-from tests.gateway.harness import LOGIN, SECRET, TOKEN, Server, Wire, echo, request
+from tests.gateway.harness import LOGIN, SECRET, TOKEN, Server, Wire, echo, request, seen
 from tests.gateway.test_admission import setting
 from tests.gateway.test_upgrade import shout, upgraded
 
@@ -109,6 +109,65 @@ async def test_a_token_in_the_url_is_looked_at(server: Server, put: Put) -> None
     async with await server.connect() as wire:
         assert await _get(wire, server.url("app"), *no_cookie, login=False) == 200
         assert await _get(wire, server.url("app", "/?t%6fken=no"), *no_cookie, login=False) == 403
+
+
+async def test_two_addresses_are_two_people(server: Server, put: Put) -> None:
+    await put("app", echo)
+    authorizer = _authorizer(server)
+    with setting(server, authorizer=authorizer):
+        for number in (1, 2, 1, 2):
+            address = (f"127.0.0.{number}", 0)
+            streams = await asyncio.open_connection("127.0.0.1", server.port, local_addr=address)
+            async with Wire(*streams) as wire:
+                for _ in range(2):
+                    await wire.send(request(server.url("app")))
+                    passed = seen(await wire.reply())
+                    assert passed.get("x-forwarded-for") == address[0]
+        assert authorizer.asked >= 2
+
+
+async def test_what_a_proxy_said_of_one_request_is_not_said_of_the_next(
+    server: Server, put: Put
+) -> None:
+    await put("app", echo)
+    async with await server.connect(port=server.trusted_port) as wire:
+        for fields in ([("X-Forwarded-Proto", "https")], [], [("X-Scheme", "https")], []):
+            await wire.send(request(server.url("app"), fields=fields))
+            passed = seen(await wire.reply())
+            assert passed.get("x-forwarded-proto") == ("https" if fields else "http")
+
+
+class _Slow(_Authorizer):
+    """Takes its time, as JupyterHub does."""
+
+    __module__ = AllowAllAuthorizer.__module__
+    answers: asyncio.Event
+
+    async def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
+        self.asked += 1
+        await self.answers.wait()
+        return True
+
+
+@fast
+async def test_what_is_revoked_while_it_is_asked_about_is_not_kept(
+    server: Server, put: Put
+) -> None:
+    await put("app", echo)
+    authorizer = _Slow(identity_provider=server.app.identity_provider)
+    authorizer.answers = await server.call(asyncio.Event)
+    with setting(server, authorizer=authorizer):
+        async with await server.connect() as one, await server.connect() as two:
+            for wire in (one, two):
+                await wire.send(request(server.url("app")))
+            await server.until(lambda: authorizer.asked == 2)
+            await server.call(lambda: server.gateway.close_session("app"))
+            await server.call(authorizer.answers.set)
+            for wire in (one, two):
+                assert (await wire.reply()).status == 200
+            asked = authorizer.asked
+            assert await _get(one, server.url("app")) == 200
+            assert authorizer.asked == asked + 1
 
 
 @pytest.mark.parametrize("change", ["close_session", "forget_session"])
