@@ -194,6 +194,7 @@ class Relay:
             self._finish(end)
             return
         data = self._view[:size]
+        self._write(end, data)  # first of all: somebody waits for it
         pair = end.pair
         if end is pair.client:
             pair.received += size
@@ -202,7 +203,6 @@ class Relay:
         if not (pair.websocket and is_keepalive(data)):
             pair.active = True
         self._changed.add(pair)
-        self._write(end, data)
 
     def _write(self, end: End, data: bytes | memoryview[int]) -> None:
         """Write what came from `end`; it has to wait if that is too much."""
