@@ -51,12 +51,15 @@ class AnswerStream:
         body = self._body
         metrics = self._grant.traffic.metrics
         if isinstance(body, int):
-            if len(data) > body:
-                data = data[:body]
+            size = len(data)
+            if size > body:
+                data, size = data[:body], body
                 self.reusable = False
-            self._body = body = body - len(data)
-            self.complete = not body
-            metrics.bytes_out += len(data)
+            if size == body:
+                self.complete = True
+            else:
+                self._body = body - size
+            metrics.bytes_out += size
             return head + data if head else data
         if self._chunks is not None:
             try:

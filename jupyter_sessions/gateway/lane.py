@@ -292,7 +292,7 @@ class Lane(asyncio.Protocol):
     def app_data(self, data: bytes) -> None:
         answer = self._answer
         fresh = not answer.started
-        if fresh:
+        if fresh and (self._upload or self._cookies):
             answer.extra = self._extra()
         try:
             wire = answer.feed(data)
@@ -371,11 +371,12 @@ class Lane(asyncio.Protocol):
 
     def _settle(self) -> None:
         """Nothing of this request is open any more."""
-        self._release()
+        if self._app is not None:
+            self._release()
         self._repeat = b""
         traffic = self._grant.traffic
         if self in traffic.active:
-            traffic.active.discard(self)
+            traffic.active.remove(self)
             traffic.metrics.open_requests -= 1
             traffic.metrics.touch()
 
