@@ -107,7 +107,7 @@ class Lanes:
             inquiry.headers, passage.caller, passage.route, body=inquiry.body, upgrade=False
         )
         wire = serialize(f"{inquiry.method} {passage.path} HTTP/1.1", fields)
-        generation = traffic.generation
+        closed = traffic.closed
         if self._trusted:  # tornado would have done so at the request's end
             context._unapply_xheaders()
         early, connection = take_over(client.detach())
@@ -118,7 +118,7 @@ class Lanes:
             self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
         lane.feed(early)
         lane.begin(inquiry, passage, traffic, wire)
-        if generation != traffic.generation:  # the session ended meanwhile
+        if closed != traffic.closed:  # the session ended meanwhile
             lane.abort()
 
     def give_back(self, connection: socket.socket, early: bytes, context: Any) -> None:

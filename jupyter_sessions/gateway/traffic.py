@@ -69,10 +69,13 @@ class Traffic:
         self.active: set[Connection] = set()
         self.generation = 0
         """Raised whenever what was known about the way to the app may be wrong."""
+        self.closed = 0
+        """How often every connection was dropped."""
 
     def close(self) -> None:
         """Drop every connection."""
         self.generation += 1
+        self.closed += 1
         self.pool.close()
         for connection in list(self.active):
             with suppress(OSError):  # no descriptor to be had, say: the others are closed

@@ -72,7 +72,11 @@ def _hand_over(
 ) -> bool:
     """Give both sockets to the helper; False if that cannot be done."""
     transport = upstream.transport
-    if upstream.address.scheme == "tls" or transport.get_write_buffer_size():
+    if (
+        upstream.address.scheme == "tls"
+        or transport.is_closing()  # the app has hung up already, and has no socket any more
+        or transport.get_write_buffer_size()
+    ):
         return False
     said = upstream.take()
     transport.pause_reading()

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import psutil
 import pytest
@@ -193,7 +194,8 @@ async def _join(helper: Helper, traffic: Traffic, stack: AsyncExitStack) -> None
         stack.enter_context(end)
     with ours, its:
         assert await helper.ready()
-        assert helper.adopt(
+        adopt = partial(
+            helper.adopt,
             ours.fileno(),
             its.fileno(),
             to_client=b"",
@@ -202,6 +204,7 @@ async def _join(helper: Helper, traffic: Traffic, stack: AsyncExitStack) -> None
             credentials=Credentials(_REQUEST, "app", upgrade=True),
             websocket=False,
         )
+        await _until(adopt)  # there may be no room for a moment
 
 
 async def _until(condition: Callable[[], bool]) -> None:
