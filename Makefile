@@ -5,7 +5,7 @@
 #   make check the quick loop: lint, types, and the tests that start no big programs
 
 MAKEFLAGS += --no-print-directory
-.PHONY: demo test check benchmark venv tools clean
+.PHONY: demo test check benchmark venv tools lab clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -30,9 +30,13 @@ venv:
 tools:
 	@scripts/setup-tools.sh
 
+lab:
+	@scripts/setup-lab.sh
+
 # The tools in the user's cache stay: other clones use them too.
 clean:
-	@rm -rf .venv .venv-benchmark .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist test-results
+	@rm -rf .venv .venv-benchmark .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist test-results \
+		node_modules labextension/lib jupyter_sessions/labextension
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 export PORT DIR WORKERS

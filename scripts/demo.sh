@@ -8,6 +8,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 "$root/scripts/setup-system.sh" venv tools demo
 "$root/scripts/setup-venv.sh"
 "$root/scripts/setup-tools.sh"
+"$root/scripts/setup-lab.sh"
 use_venv
 
 arguments=(--port="${PORT:-8888}" --ServerApp.root_dir="${DIR:-$root}")

@@ -27,6 +27,7 @@ if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -m pip --version >/dev/nu
 fi
 
 say "Installing jupyter_sessions[$extras] into ${venv##*/} (a minute or two, the first time)"
-(cd "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+# The front end is built apart from this (setup-lab.sh): it needs Node, and changes more often.
+(cd "$root" && HATCH_BUILD_NO_HOOKS=true "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
   --editable ".[$extras]")
 printf '%s\n' "$key" >"$stamp"

@@ -10,9 +10,10 @@ if [[ ${1:-} == --quick ]]; then
   set -- -m "not real" "$@"
 else
   "$root/scripts/setup-system.sh" venv tools demo test
-  "$root/scripts/setup-tools.sh"
 fi
 "$root/scripts/setup-venv.sh" test dev
+"$root/scripts/setup-tools.sh"
+"$root/scripts/setup-lab.sh"
 use_venv
 
 cd "$root"
@@ -25,6 +26,9 @@ step() {
 step ruff check --quiet
 step ruff format --check --quiet
 step mypy --no-error-summary
+# Node comes with the tools; the apps' own PATH stays as it is.
+PATH="$(tools_dir)/bin:$PATH" step jlpm run lint
+PATH="$(tools_dir)/bin:$PATH" step jlpm run test
 # A file's tests share what is slow to start, so a file stays with one worker.
 step pytest --quiet -n "${WORKERS:-2}" --dist loadfile "$@"
 exit "$failed"

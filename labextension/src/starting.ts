@@ -1,0 +1,104 @@
+/** From a tile to a session: asks what needs asking, starts, and opens what has been started. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { JSONObject } from '@lumino/coreutils';
+import { showLaunchDialog } from './launchdialog';
+import type { Settings } from './settings';
+import type { IForm, ISession, ISessionsModel, IStartRequest } from './tokens';
+
+export interface IStartOptions {
+  model: ISessionsModel;
+  settings: Settings;
+  trans: TranslationBundle;
+  /** What is known already. */
+  request: IStartRequest;
+  /** Show the form whether or not it is needed. */
+  ask: boolean;
+}
+
+/**
+ * Start a session; null if people changed their mind.
+ *
+ * @throws RequestProblem
+ */
+export async function startSession(options: IStartOptions): Promise<ISession | null> {
+  const { model, settings, trans, request, ask } = options;
+  const form = await model.transport.form(request.app, request.cwd);
+  const policy = settings.now.askBeforeStart;
+  if (ask || policy === 'always' || needsAsking(form, request, policy === 'choices')) {
+    return showLaunchDialog({
+      model,
+      form,
+      trans,
+      initial: request,
+      ...(request.file === undefined ? {} : { file: request.file })
+    });
+  }
+  const spawner = request.spawner ?? form.values.spawner;
+  return model.start({
+    ...request,
+    spawner,
+    options: { ...form.values.options, ...request.options },
+    resources: { ...form.values.resources[spawner], ...request.resources },
+    timeout: request.timeout === undefined ? form.values.timeout : request.timeout
+  });
+}
+
+/**
+ * Whether the form has to be shown.
+ *
+ * @param choices ask about what may be chosen, not only about what must be given
+ */
+export function needsAsking(
+  form: IForm,
+  request: IStartRequest,
+  choices: boolean
+): boolean {
+  const open = form.spawners.filter(spawner => spawner.available);
+  const spawner =
+    form.spawners.find(s => s.name === (request.spawner ?? form.values.spawner)) ??
+    open[0];
+  if (!spawner?.available) {
+    return true;
+  }
+  // What a project's file says is shown before it is done: somebody else may have written it.
+  if (form.project && Object.values(form.sources).includes('project')) {
+    return true;
+  }
+  const given = { ...form.values.options, ...request.options };
+  const asked = { ...form.values.resources[spawner.name], ...request.resources };
+  if (isMissing(form.app.options, given) || isMissing(spawner.options, asked)) {
+    return true;
+  }
+  if (!choices) {
+    return false;
+  }
+  return (
+    (open.length > 1 && request.spawner === undefined) ||
+    hasChoice(form.app.options, request.options ?? {}) ||
+    hasChoice(spawner.options, request.resources ?? {})
+  );
+}
+
+type Properties = { [name: string]: JSONObject | boolean };
+
+function propertiesOf(schema: JSONObject): Properties {
+  return (schema['properties'] ?? {}) as Properties;
+}
+
+function isMissing(schema: JSONObject, given: JSONObject): boolean {
+  const required = (schema['required'] ?? []) as string[];
+  return required.some(name => given[name] === undefined || given[name] === null);
+}
+
+/** Whether the form would show a field that `given` does not answer. */
+function hasChoice(schema: JSONObject, given: JSONObject): boolean {
+  return Object.entries(propertiesOf(schema)).some(
+    ([name, property]) =>
+      !(name in given) &&
+      typeof property === 'object' &&
+      !property['x-hidden'] &&
+      !property['x-advanced'] &&
+      !property['x-default-from']
+  );
+}
