@@ -80,10 +80,6 @@ function addStart({
         : trans.__('Cannot be started: %1', found.unavailable_reason);
     },
     icon: args => (args['isPalette'] ? undefined : appIcon(model, textOf(args, 'app'))),
-    iconClass: args =>
-      model.app(textOf(args, 'app'))?.available === false ? 'jp-sessions-muted' : '',
-    className: args =>
-      model.app(textOf(args, 'app'))?.available === false ? 'jp-sessions-muted' : '',
     // A tile that cannot be used says why when it is pressed, so it stays enabled.
     isEnabled: args =>
       Boolean(args['isTile']) || model.app(textOf(args, 'app'))?.available !== false,

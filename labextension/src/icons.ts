@@ -18,29 +18,26 @@ const known = new Map<string, LabIcon>();
  * somebody is not always that person.
  */
 export function appIcon(model: ISessionsModel, name: string): LabIcon {
-  const icon = known.get(name);
-  if (icon) {
-    return icon;
-  }
   const app = model.app(name);
   if (!app) {
     return sessionsIcon; // not known yet, or no more
   }
-  if (!app.icon) {
-    known.set(name, sessionsIcon);
-    return sessionsIcon;
+  // Styles tell them apart by the icon's name: a launcher's tile has no class of ours.
+  const key = `jupyter-sessions:${app.available ? 'app' : 'unavailable'}-${name}`;
+  const icon = known.get(key);
+  if (icon) {
+    return icon;
   }
-  const fresh = new LabIcon({
-    name: `jupyter-sessions:app-${name}`,
-    svgstr: sessionsSvg
-  });
-  known.set(name, fresh);
-  model.transport.icon(name).then(
-    svg => {
-      fresh.svgstr = asPicture(svg);
-    },
-    () => known.delete(name) // to be asked for again
-  );
+  const fresh = new LabIcon({ name: key, svgstr: sessionsSvg });
+  known.set(key, fresh);
+  if (app.icon) {
+    model.transport.icon(name).then(
+      svg => {
+        fresh.svgstr = asPicture(svg);
+      },
+      () => known.delete(key) // to be asked for again
+    );
+  }
   return fresh;
 }
 

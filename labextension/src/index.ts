@@ -6,15 +6,23 @@ import {
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import { ICommandPalette, WidgetTracker } from '@jupyterlab/apputils';
+import {
+  ICommandPalette,
+  WidgetTracker,
+  type MainAreaWidget
+} from '@jupyterlab/apputils';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { IMainMenu } from '@jupyterlab/mainmenu';
 import { IRunningSessionManagers } from '@jupyterlab/running';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
-import type { MainAreaWidget } from '@jupyterlab/apputils';
+import {
+  ITranslator,
+  nullTranslator,
+  type TranslationBundle
+} from '@jupyterlab/translation';
+import { Token } from '@lumino/coreutils';
 import { Transport } from './api';
 import { CommandIDs } from './commandids';
 import { addCommands } from './commands';
@@ -33,8 +41,16 @@ import { ISessionsModel } from './tokens';
 export { ISessionsModel } from './tokens';
 export type * from './tokens';
 
-const DOMAIN = 'jupyter_sessions';
 const MAIN = 'jupyter-sessions:plugin';
+
+/** What our own plugins share. */
+interface ICore {
+  model: ISessionsModel;
+  settings: Settings;
+  trans: TranslationBundle;
+}
+
+const ICore = new Token<ICore>('jupyter-sessions:ICore');
 
 const model: JupyterFrontEndPlugin<ISessionsModel> = {
   id: 'jupyter-sessions:model',
@@ -45,45 +61,55 @@ const model: JupyterFrontEndPlugin<ISessionsModel> = {
     new SessionsModel(new Transport(app.serviceManager.serverSettings))
 };
 
-const main: JupyterFrontEndPlugin<void> = {
-  id: MAIN,
-  description: 'Commands, panel, session tabs, logs, notifications.',
+const core: JupyterFrontEndPlugin<ICore> = {
+  id: 'jupyter-sessions:core',
+  description: "The sessions' settings and translations.",
   autoStart: true,
   requires: [ISessionsModel],
-  optional: [
-    ITranslator,
-    ISettingRegistry,
-    ILabShell,
-    ILayoutRestorer,
-    ICommandPalette,
-    ILauncher,
-    IMainMenu,
-    IDefaultFileBrowser,
-    IRunningSessionManagers,
-    IStatusBar
-  ],
+  optional: [ITranslator, ISettingRegistry],
+  provides: ICore,
   activate: (
-    app: JupyterFrontEnd,
+    _: JupyterFrontEnd,
     model: ISessionsModel,
     translator: ITranslator | null,
-    registry: ISettingRegistry | null,
+    registry: ISettingRegistry | null
+  ) => {
+    const settings = new Settings();
+    if (registry) {
+      void load(settings, registry);
+    }
+    return {
+      model,
+      settings,
+      trans: (translator ?? nullTranslator).load('jupyter_sessions')
+    };
+  }
+};
+
+async function load(settings: Settings, registry: ISettingRegistry): Promise<void> {
+  try {
+    await settings.load(registry, MAIN);
+  } catch (error) {
+    console.warn('jupyter_sessions: the settings could not be loaded', error);
+  }
+}
+
+const main: JupyterFrontEndPlugin<void> = {
+  id: MAIN,
+  description: 'Commands, panel, session tabs, logs and notifications.',
+  autoStart: true,
+  requires: [ICore],
+  optional: [ILabShell, ILayoutRestorer, IDefaultFileBrowser],
+  activate: (
+    app: JupyterFrontEnd,
+    { model, settings, trans }: ICore,
     labShell: ILabShell | null,
     restorer: ILayoutRestorer | null,
-    palette: ICommandPalette | null,
-    launcher: ILauncher | null,
-    mainMenu: IMainMenu | null,
-    browser: IDefaultFileBrowser | null,
-    running: IRunningSessionManagers | null,
-    statusBar: IStatusBar | null
+    browser: IDefaultFileBrowser | null
   ) => {
-    const trans = (translator ?? nullTranslator).load(DOMAIN);
-    const settings = new Settings();
     const { commands, shell } = app;
 
     const tabs = new WidgetTracker<SessionTab>({ namespace: 'jupyter-sessions' });
-    const logs = new WidgetTracker<MainAreaWidget<LogView>>({
-      namespace: 'jupyter-sessions-logs'
-    });
     const openTab = (id: string): void => {
       let tab = tabs.find(each => each.sessionId === id);
       if (!tab) {
@@ -93,15 +119,17 @@ const main: JupyterFrontEndPlugin<void> = {
       }
       shell.activateById(tab.id);
     };
+
+    const logs = new WidgetTracker<MainAreaWidget<LogView>>({
+      namespace: 'jupyter-sessions-logs'
+    });
     const showLogs = (id: string): void => {
       let log = logs.find(each => each.content.sessionId === id);
       if (!log) {
         log = createLogTab({ id, model, trans, commands });
-        // A notebook's page of its own has room for one thing in the middle.
-        shell.add(log, labShell ? 'main' : 'down', {
-          type: 'Sessions',
-          mode: 'split-bottom'
-        });
+        // Notebook's pages have room for one thing in the middle.
+        const area = labShell ? 'main' : 'down';
+        shell.add(log, area, { type: 'Sessions', mode: 'split-bottom' });
         void logs.add(log);
       }
       shell.activateById(log.id);
@@ -123,7 +151,9 @@ const main: JupyterFrontEndPlugin<void> = {
     commands.addCommand(CommandIDs.showPanel, {
       label: trans.__('Show Sessions'),
       describedBy: { args: { type: 'object', properties: {} } },
-      execute: () => shell.activateById(panel.id)
+      execute: () => {
+        shell.activateById(panel.id);
+      }
     });
 
     new Notifications({
@@ -136,54 +166,115 @@ const main: JupyterFrontEndPlugin<void> = {
         tabs.find(tab => tab.sessionId === id && tab.isVisible) !== undefined
     });
 
-    if (registry) {
-      settings.load(registry, MAIN).catch((error: unknown) => {
-        console.warn('jupyter_sessions: the settings could not be loaded', error);
-      });
-    }
-    if (restorer) {
+    if (restorer && labShell) {
       restorer.add(panel, 'jupyter-sessions-panel');
-      if (labShell) {
-        void restorer.restore(tabs, {
-          command: CommandIDs.open,
-          args: tab => ({ id: tab.sessionId, where: 'lab' }),
-          name: tab => tab.sessionId,
-          when: model.ready
-        });
-        void restorer.restore(logs, {
-          command: CommandIDs.logs,
-          args: log => ({ id: log.content.sessionId }),
-          name: log => log.content.sessionId,
-          when: model.ready
-        });
-      }
-    }
-    if (palette) {
-      addToPalette(palette, model, settings, trans);
-    }
-    if (launcher) {
-      addTiles(launcher, model, settings);
-    }
-    if (mainMenu) {
-      addToFileMenu(mainMenu, model, settings);
-    }
-    if (browser) {
-      addToFileBrowser(app, browser, model, trans);
-    }
-    if (running) {
-      addRunningSection(running, model, commands, trans);
-    }
-    if (statusBar) {
-      const item = new SessionsStatus(model, commands, trans);
-      statusBar.registerStatusItem('jupyter-sessions:status', {
-        item,
-        align: 'left',
-        rank: 3,
-        isActive: () => item.isUseful && settings.now.statusBar,
-        activeStateChanged: model.changed
+      void restorer.restore(tabs, {
+        command: CommandIDs.open,
+        args: tab => ({ id: tab.sessionId, where: 'lab' }),
+        name: tab => tab.sessionId,
+        when: model.ready
+      });
+      void restorer.restore(logs, {
+        command: CommandIDs.logs,
+        args: log => ({ id: log.content.sessionId }),
+        name: log => log.content.sessionId,
+        when: model.ready
       });
     }
   }
 };
 
-export default [model, main];
+const launcher: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-sessions:launcher',
+  description: 'Apps as tiles of the launcher.',
+  autoStart: true,
+  requires: [ICore, ILauncher],
+  activate: (_: JupyterFrontEnd, { model, settings }: ICore, launcher: ILauncher) => {
+    addTiles(launcher, model, settings);
+  }
+};
+
+const palette: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-sessions:palette',
+  description: 'Apps and commands in the palette.',
+  autoStart: true,
+  requires: [ICore, ICommandPalette],
+  activate: (
+    _: JupyterFrontEnd,
+    { model, settings, trans }: ICore,
+    palette: ICommandPalette
+  ) => {
+    addToPalette(palette, model, settings, trans);
+  }
+};
+
+const menu: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-sessions:menu',
+  description: 'Apps in the menu File, New.',
+  autoStart: true,
+  requires: [ICore, IMainMenu],
+  activate: (_: JupyterFrontEnd, { model, settings }: ICore, menu: IMainMenu) => {
+    addToFileMenu(menu, model, settings);
+  }
+};
+
+const filebrowser: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-sessions:filebrowser',
+  description: 'Folders and files opened in an app, from the file browser.',
+  autoStart: true,
+  requires: [ICore, IDefaultFileBrowser],
+  activate: (
+    app: JupyterFrontEnd,
+    { model, trans }: ICore,
+    browser: IDefaultFileBrowser
+  ) => {
+    addToFileBrowser(app, browser, model, trans);
+  }
+};
+
+const running: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-sessions:running',
+  description: 'Sessions in the panel of all that runs.',
+  autoStart: true,
+  requires: [ICore, IRunningSessionManagers],
+  activate: (
+    app: JupyterFrontEnd,
+    { model, trans }: ICore,
+    managers: IRunningSessionManagers
+  ) => {
+    addRunningSection(managers, model, app.commands, trans);
+  }
+};
+
+const statusBar: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-sessions:statusbar',
+  description: 'How many sessions run, in the status bar.',
+  autoStart: true,
+  requires: [ICore, IStatusBar],
+  activate: (
+    app: JupyterFrontEnd,
+    { model, settings, trans }: ICore,
+    statusBar: IStatusBar
+  ) => {
+    const item = new SessionsStatus(model, app.commands, trans);
+    statusBar.registerStatusItem('jupyter-sessions:status', {
+      item,
+      align: 'left',
+      rank: 3,
+      isActive: () => item.isUseful && settings.now.statusBar,
+      activeStateChanged: model.changed
+    });
+  }
+};
+
+export default [
+  model,
+  core,
+  main,
+  launcher,
+  palette,
+  menu,
+  filebrowser,
+  running,
+  statusBar
+];

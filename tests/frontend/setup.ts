@@ -24,3 +24,10 @@ window.matchMedia ??= vi.fn().mockImplementation((query: string) => ({
   addListener: () => undefined,
   removeListener: () => undefined
 }));
+
+/** jsdom's page is never seen; ours is, unless a test says otherwise. */
+Object.defineProperty(document, 'hidden', { configurable: true, value: false });
+Object.defineProperty(document, 'visibilityState', {
+  configurable: true,
+  value: 'visible'
+});

@@ -84,10 +84,10 @@ export const Card = React.memo(function Card({
         <span className="jp-sessions-icon" aria-hidden="true">
           <LabIcon.resolveReact icon={appIcon(model, session.app)} tag="span" />
         </span>
+        <div className="jp-sessions-name" title={session.name}>
+          {session.name}
+        </div>
         <div className="jp-sessions-text">
-          <div className="jp-sessions-name" title={session.name}>
-            {session.name}
-          </div>
           {subtitle && (
             <div className="jp-sessions-subtitle" title={subtitle}>
               {subtitle}
