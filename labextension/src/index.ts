@@ -188,9 +188,16 @@ const launcher: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-sessions:launcher',
   description: 'Apps as tiles of the launcher.',
   autoStart: true,
-  requires: [ICore, ILauncher],
-  activate: (_: JupyterFrontEnd, { model, settings }: ICore, launcher: ILauncher) => {
-    addTiles(launcher, model, settings);
+  requires: [ICore],
+  optional: [ILauncher], // Notebook has none
+  activate: (
+    _: JupyterFrontEnd,
+    { model, settings }: ICore,
+    launcher: ILauncher | null
+  ) => {
+    if (launcher) {
+      addTiles(launcher, model, settings);
+    }
   }
 };
 
@@ -250,12 +257,16 @@ const statusBar: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-sessions:statusbar',
   description: 'How many sessions run, in the status bar.',
   autoStart: true,
-  requires: [ICore, IStatusBar],
+  requires: [ICore],
+  optional: [IStatusBar], // Notebook has none
   activate: (
     app: JupyterFrontEnd,
     { model, settings, trans }: ICore,
-    statusBar: IStatusBar
+    statusBar: IStatusBar | null
   ) => {
+    if (!statusBar) {
+      return;
+    }
     const item = new SessionsStatus(model, app.commands, trans);
     statusBar.registerStatusItem('jupyter-sessions:status', {
       item,

@@ -2,10 +2,9 @@
 
 import {
   LabIcon,
-  caretRightIcon,
   ellipsesIcon,
   launchIcon,
-  refreshIcon,
+  runIcon,
   stopIcon
 } from '@jupyterlab/ui-components';
 import * as React from 'react';
@@ -134,7 +133,7 @@ export const Card = React.memo(function Card({
           )}
           {hasEnded(session) && session.actions.includes('restart') && (
             <CardButton
-              icon={state === 'failed' ? refreshIcon : caretRightIcon}
+              icon={runIcon}
               label={trans.__('Start %1 again', session.name)}
               isTabStop={isCurrent}
               onClick={() => run(CommandIDs.restart)}

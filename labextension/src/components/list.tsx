@@ -16,7 +16,9 @@ export function SessionList(): React.JSX.Element {
   const { model, trans } = usePanel();
   const sessions = useSignal(model.changed, () => model.sessions);
   const connection = useSignal(model.changed, () => model.connection);
-  const [filter, setFilter] = React.useState('');
+  const [typed, setFilter] = React.useState('');
+  // Hundreds of cards are drawn in slices, between keystrokes and frames.
+  const filter = React.useDeferredValue(typed);
   const [showEnded, setShowEnded] = React.useState(false);
   const [current, setCurrent] = React.useState('');
   const scroller = React.useRef<HTMLDivElement>(null);
@@ -95,7 +97,7 @@ export function SessionList(): React.JSX.Element {
               <button
                 type="button"
                 aria-expanded={unfolded}
-                onClick={() => setShowEnded(!unfolded)}
+                onClick={() => React.startTransition(() => setShowEnded(!unfolded))}
               >
                 <span className="jp-sessions-fold" aria-hidden="true" />
                 {trans.__('Ended')}
