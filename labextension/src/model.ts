@@ -21,6 +21,9 @@ import type {
 /** Milliseconds. */
 const POLL = { interval: 4_000, max: 60_000 };
 const USAGE_INTERVAL = 10_000;
+/** While the first figures of a session that has just begun are awaited. */
+const USAGE_HURRY = 2_000;
+const JUST = 20_000;
 const TICK = 1_000;
 /** Clocks that differ by less than this differ by nothing: a Date header is a second wide. */
 const SKEW = 5_000;
@@ -280,6 +283,16 @@ export class SessionsModel implements ISessionsModel {
 
   private async _askUsage(): Promise<void> {
     this._usage = await this.transport.usage();
+    const awaited = this._sorted.some(
+      ({ id, state, ready }) =>
+        state === 'running' &&
+        !(id in this._usage) &&
+        this.now - Date.parse(ready ?? '') < JUST
+    );
+    const interval = awaited ? USAGE_HURRY : USAGE_INTERVAL;
+    if (this._usagePoll.frequency.interval !== interval) {
+      this._usagePoll.frequency = { interval, backoff: true, max: 6 * USAGE_INTERVAL };
+    }
     this._usageChanged.emit();
   }
 

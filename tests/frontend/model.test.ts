@@ -224,6 +224,22 @@ describe('usage', () => {
   });
 });
 
+describe('usage of what has just begun', () => {
+  it('is asked for sooner, until it is there', async () => {
+    const now = new Date().toISOString();
+    server.sessions = [session({ started: now, ready: now })];
+    await begin();
+    model.watchUsage();
+    await vi.advanceTimersByTimeAsync(5 * SECOND);
+    expect(asked('usage')).toBeGreaterThan(2);
+    server.theUsage = { abc: { cpu: 0, memory: 1, processes: 1, samples: [] } };
+    await vi.advanceTimersByTimeAsync(2 * SECOND);
+    const before = asked('usage');
+    await vi.advanceTimersByTimeAsync(8 * SECOND);
+    expect(asked('usage')).toBe(before);
+  });
+});
+
 it('asks nobody once it is disposed of', async () => {
   server.sessions = [session()];
   await begin();

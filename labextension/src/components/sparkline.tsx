@@ -13,7 +13,7 @@ export interface ISparklineProps {
   label: string;
 }
 
-const WIDTH = 56;
+const WIDTH = 44;
 const HEIGHT = 16;
 
 export function Sparkline({
