@@ -76,6 +76,7 @@ def test_it_contains_the_production_bundle_and_nothing_of_the_builder(wheel: Pat
 def test_installed_it_is_there_for_jupyterlab(wheel: Path, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+        + ["--ignore-installed"]  # or it would take away the one under test
         + ["--prefix", str(tmp_path), str(wheel)],
         check=True,
     )
