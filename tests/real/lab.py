@@ -143,6 +143,16 @@ class Lab:
         card.get_by_role("button", name=re.compile("^More about")).click()
         self.page.get_by_role("menuitem", name=item, exact=True).click()
 
+    def menu(self, bar: str, *items: str) -> None:
+        """Choose from the main menu: its name, then items down to the one that does something."""
+        self.page.locator(".lm-MenuBar-itemLabel").get_by_text(bar, exact=True).click()
+        for item in items:
+            found = self.page.locator(".lm-Menu-item").filter(
+                has=self.page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True)
+            )
+            found.hover()
+        found.click()
+
     @property
     def dialog(self) -> Locator:
         return self.page.get_by_role("dialog")

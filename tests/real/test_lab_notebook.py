@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,21 +25,16 @@ def test_start_open_and_stop_from_the_tree(page: Page, server: JupyterServer) ->
     refused: list[str] = []
     page.on("console", lambda m: refused.append(m.text) if "jupyter-sessions" in m.text else None)
     window = Lab(page, server).open("tree")
-    page.get_by_role("menuitem", name="File", exact=True).click()
-    page.get_by_role("menuitem", name="New", exact=True).hover()
     with page.context.expect_page() as opened:
-        page.get_by_role("menuitem", name="Files", exact=True).click()
+        window.menu("File", "New", "Files")
     # There are no tabs within the page, so it opens in one of the browser's.
     expect(opened.value.get_by_text("hello.txt")).to_be_visible()
 
     page.get_by_role("tab", name="Running").click()
-    running = page.locator(".jp-RunningSessions-section").filter(has_text="Sessions")
-    item = running.get_by_role("treeitem").filter(has_text="Files")
-    expect(item.or_(running.locator(".jp-RunningSessions-item", has_text="Files"))).to_be_visible()
+    item = page.locator(".jp-RunningSessions-item").filter(has=page.get_by_text("Files"))
+    expect(item).to_be_visible()
 
-    page.get_by_role("menuitem", name="View", exact=True).click()
-    page.get_by_role("menuitem", name="Left Sidebar", exact=True).hover()
-    page.get_by_role("menuitem", name=re.compile("Sessions")).click()
+    window.menu("View", "Left Sidebar", "Show Sessions")
     card = window.expect_card("Files", "Running")
     card.get_by_role("button", name="Stop Files").click()
     window.dialog.get_by_role("button", name="Stop").click()

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def files() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built of a copy in which the front end is already built, as in a source distribution."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in files():
@@ -52,7 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    yield next(folder.glob("*.whl"))
+    return next(folder.glob("*.whl"))
 
 
 def test_it_contains_the_production_bundle_and_nothing_of_the_builder(wheel: Path) -> None:
@@ -75,9 +74,11 @@ def test_it_contains_the_production_bundle_and_nothing_of_the_builder(wheel: Pat
 
 def test_installed_it_is_there_for_jupyterlab(wheel: Path, tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-        + ["--ignore-installed"]  # or it would take away the one under test
-        + ["--prefix", str(tmp_path), str(wheel)],
+        # --ignore-installed, or it would take away the one under test.
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"),
+            *("--ignore-installed", "--prefix", str(tmp_path), str(wheel)),
+        ],
         check=True,
     )
     listed = subprocess.run(
