@@ -1,0 +1,88 @@
+/** Open a session, its log, or its URL elsewhere. */
+
+import { Clipboard, Notification } from '@jupyterlab/apputils';
+import { CommandIDs } from '../commandids';
+import type { ISession } from '../tokens';
+import { ID_SCHEMA, idOf, may, type ICommandOptions } from './shared';
+
+export function addOpening({
+  app,
+  model,
+  settings,
+  trans,
+  openTab,
+  showLogs
+}: ICommandOptions): void {
+  const { commands } = app;
+
+  const inBrowser = (session: ISession): void => {
+    // One browser tab per session: asking again brings up the same one.
+    window.open(session.url, `jupyter-session-${session.id}`);
+  };
+
+  commands.addCommand(CommandIDs.open, {
+    label: trans.__('Open'),
+    describedBy: {
+      args: {
+        ...ID_SCHEMA,
+        properties: {
+          ...ID_SCHEMA.properties,
+          where: {
+            enum: ['lab', 'browser'],
+            description: 'Where; as the settings and the app say if not given'
+          }
+        }
+      }
+    },
+    isEnabled: args => model.get(idOf(args)) !== undefined,
+    execute: args => {
+      const session = model.get(idOf(args));
+      if (!session) {
+        return;
+      }
+      const setting = settings.now.openIn;
+      const usual = setting === 'app' ? model.app(session.app)?.open_in : setting;
+      const where = args['where'] ?? usual;
+      if (openTab && where !== 'browser') {
+        openTab(session.id);
+      } else {
+        inBrowser(session);
+      }
+    }
+  });
+
+  commands.addCommand(CommandIDs.openInBrowser, {
+    label: trans.__('Open in Browser Tab'),
+    describedBy: { args: ID_SCHEMA },
+    isEnabled: args => model.get(idOf(args)) !== undefined,
+    execute: args => {
+      const session = model.get(idOf(args));
+      if (session) {
+        inBrowser(session);
+      }
+    }
+  });
+
+  commands.addCommand(CommandIDs.logs, {
+    label: trans.__('Logs'),
+    caption: trans.__('What the app has printed'),
+    describedBy: { args: ID_SCHEMA },
+    isEnabled: args => may(model, args, 'logs'),
+    execute: args => showLogs(idOf(args))
+  });
+
+  commands.addCommand(CommandIDs.copyUrl, {
+    label: trans.__('Copy URL'),
+    describedBy: { args: ID_SCHEMA },
+    isEnabled: args => model.get(idOf(args)) !== undefined,
+    execute: args => {
+      const session = model.get(idOf(args));
+      if (session) {
+        Clipboard.copyToSystem(model.transport.publicUrl(session));
+        Notification.success(trans.__('The URL of %1 was copied.', session.name), {
+          autoClose: 2_000
+        });
+      }
+    }
+  });
+}
