@@ -18,6 +18,7 @@ from tornado.iostream import StreamClosedError
 
 from .errors import InvalidRequest, NotFound, SessionError
 from .manager import SessionManager
+from .usage import KEPT
 from .validation import check_fields
 
 NAMESPACE = "jupyter-sessions/v1"
@@ -70,6 +71,18 @@ class SessionsAPIHandler(APIHandler):
     def answer(self, value: Any, status: int = 200) -> None:
         self.set_status(status)
         self.finish(json.dumps(value))
+
+    def done(self) -> None:
+        """Answer that it is done: there is nothing to tell."""
+        self.set_status(204)
+        self.finish()
+
+    def whole_number(self, name: str, default: int, maximum: int) -> int:
+        """The query's argument `name`; InvalidRequest if it is not a number from 0 to `maximum`."""
+        text = self.get_query_argument(name, str(default))
+        if not (text.isascii() and text.isdecimal() and len(text) < 8 and int(text) <= maximum):
+            raise InvalidRequest.field(name, f"give a whole number from 0 to {maximum}")
+        return int(text)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error as JSON of one shape; the one place where a SessionError gets its status."""
@@ -128,6 +141,46 @@ class IconHandler(SessionsAPIHandler):
         self.finish(picture, set_content_type="image/svg+xml")
 
 
+class FormHandler(SessionsAPIHandler):
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        # Not get_query_argument: it changes what a folder's name may well begin or end with.
+        raw = self.request.query_arguments.get("cwd", [b""])[-1]
+        cwd = self.decode_argument(raw, "cwd")
+        self.answer(await self.manager.forms.form(name, cwd))
+
+
+class RememberedHandler(SessionsAPIHandler):
+    """What was chosen last for an app."""
+
+    @web.authenticated
+    @authorized
+    async def put(self, name: str) -> None:
+        await self.manager.forms.remember(name, self.body())
+        self.done()
+
+    @web.authenticated
+    @authorized
+    async def delete(self, name: str) -> None:
+        await self.manager.forms.forget(name)
+        self.done()
+
+
+class PresetHandler(SessionsAPIHandler):
+    @web.authenticated
+    @authorized
+    async def put(self, name: str, preset: str) -> None:
+        await self.manager.forms.save_preset(name, preset, self.body())
+        self.done()
+
+    @web.authenticated
+    @authorized
+    async def delete(self, name: str, preset: str) -> None:
+        await self.manager.forms.delete_preset(name, preset)
+        self.done()
+
+
 class SpawnersHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
@@ -154,6 +207,16 @@ class SessionsHandler(SessionsAPIHandler):
         self.answer(self.manager.describe(session), 201)
 
 
+class UsageHandler(SessionsAPIHandler):
+    """``GET usage?samples=``: what the sessions that run use."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        samples = self.whole_number("samples", KEPT, KEPT)
+        self.answer({"usage": await self.manager.usage(samples)})
+
+
 class SessionHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
@@ -169,8 +232,7 @@ class SessionHandler(SessionsAPIHandler):
     @authorized
     async def delete(self, session_id: str) -> None:
         await self.manager.delete(session_id)
-        self.set_status(204)
-        self.finish()
+        self.done()
 
 
 class ActionHandler(SessionsAPIHandler):
@@ -199,7 +261,7 @@ class LogHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def get(self, session_id: str) -> None:
-        lines = self._lines()
+        lines = min(self.whole_number("lines", 200, 9_999_999), MAX_LINES)
         follow = self.get_query_argument("follow", "0")
         if follow not in ("0", "1", "true", "false"):
             raise InvalidRequest.field("follow", "give 1 or 0")
@@ -227,12 +289,6 @@ class LogHandler(SessionsAPIHandler):
             self._reading.cancel()
         super().on_connection_close()
 
-    def _lines(self) -> int:
-        text = self.get_query_argument("lines", "200")
-        if not (text.isascii() and text.isdecimal() and 0 < len(text) < 8):
-            raise InvalidRequest.field("lines", "give a whole number from 0")
-        return min(int(text), MAX_LINES)
-
 
 class OpenAPIHandler(SessionsAPIHandler):
     @web.authenticated
@@ -258,7 +314,11 @@ HANDLERS: list[tuple[str, type[SessionsAPIHandler]]] = [
     (r"apps", AppsHandler),
     (r"apps/(?P<name>[^/]+)", AppHandler),
     (r"apps/(?P<name>[^/]+)/icon", IconHandler),
+    (r"apps/(?P<name>[^/]+)/form", FormHandler),
+    (r"apps/(?P<name>[^/]+)/remembered", RememberedHandler),
+    (r"apps/(?P<name>[^/]+)/presets/(?P<preset>[^/]+)", PresetHandler),
     (r"spawners", SpawnersHandler),
+    (r"usage", UsageHandler),
     (r"sessions", SessionsHandler),
     (rf"sessions/{_ID}", SessionHandler),
     (rf"sessions/{_ID}/(?P<action>stop|restart|extend)", ActionHandler),

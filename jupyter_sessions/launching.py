@@ -37,7 +37,7 @@ def _parse(definition: str, folder: str) -> App | None:
 def fields(session: Session, app: App, state_dir: str = "") -> dict[str, str | list[str] | None]:
     """What the ``{fields}`` of the app's templates stand for in this session."""
     return {
-        **dict.fromkeys(app.options["properties"]),
+        **dict.fromkeys(app.choices.properties),
         **as_fields(session.options),
         "base_url": session.prefix,
         "cwd": session.cwd,
@@ -61,5 +61,6 @@ def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -
         stop_argv=app.stop_command,
         stop_grace=app.stop_grace,
         timeout=session.timeout,
+        resources=session.resources,
         log_bytes=log_bytes,
     )

@@ -26,28 +26,25 @@ from .errors import (
     StoreError,
 )
 from .following import until
+from .forms import Forms
 from .launching import fields, session_app
 from .ledger import Ledger
 from .offers import Offers
 from .ownership import Ownership
 from .places import build_hosts, build_spawners
 from .polling import Poller
+from .preferences import Preferences
 from .reconcile import Reconciler
 from .record import describe
-from .session import Attempt, Session, Status, Target, limit, new_id
-from .spawners.base import Launch, Spawner
+from .remains import end_unrecorded
+from .requests import TimeLimits, read_start
+from .session import Attempt, Session, Target, limit, new_id
+from .spawners.base import Spawner
 from .steps import Steps, StepSettings
 from .store import SessionStore, Unreadable
-from .validation import absolute_path, check_fields, check_name, check_timeout
+from .usage import KEPT, usage_of
+from .validation import check_fields, check_name, check_timeout
 
-CREATE_FIELDS: Mapping[str, type | tuple[type, ...]] = {
-    "app": str,
-    "name": str,
-    "spawner": str,
-    "options": dict,
-    "cwd": str,
-    "timeout": (int, float),
-}
 DELETE_WAIT = 15.0
 """Seconds that a delete waits for the app's end before it leaves the rest to the loop."""
 
@@ -141,6 +138,7 @@ class SessionManager(LoggingConfigurable):
         spawners = build_spawners(self.spawners, build_hosts(self.hosts, self), self)
         self._places: Mapping[str, Spawner] = spawners
         self.offers = Offers(Catalogue(self.log), spawners, self.open_ports)
+        self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)
         self.ledger = Ledger(self.store, Ownership(root), self.log, self._noticed)
         self.connections = Connections()
         self._wake = asyncio.Event()
@@ -203,6 +201,11 @@ class SessionManager(LoggingConfigurable):
         """
         return await asyncio.to_thread(self.store.read, session_id)
 
+    async def usage(self, samples: int = KEPT) -> dict[str, Any]:
+        """What the sessions that run use, by id, with the last `samples` samples of each."""
+        sessions, _ = await self.sessions()
+        return await usage_of(sessions, self._places, self.log, samples)
+
     def describe(self, session: Session) -> dict[str, Any]:
         """`session` as this server answers it."""
         app = session_app(session)
@@ -263,41 +266,28 @@ class SessionManager(LoggingConfigurable):
         Parameters
         ----------
         request
-            ``{"app", "name"?, "spawner"?, "options"?, "cwd"?, "timeout"?}``; ``timeout`` in
-            seconds, null for no limit.
+            ``{"app", "name"?, "spawner"?, "options"?, "resources"?, "cwd"?, "file"?,
+            "timeout"?}``; ``timeout`` in seconds, null for no limit.
 
         Raises
         ------
         InvalidRequest, AppNotFound, SpawnerNotFound, AppUnavailable, StoreError
             Nothing was started then.
         """
-        request = check_fields(request, CREATE_FIELDS)
-        if request.get("app") is None:
-            raise InvalidRequest.field("app", "say which app to start")
-        app = await self.offers.catalogue.app(request["app"])
-        spawner = self.offers.spawner(request.get("spawner") or "local")
-        given = request.get("cwd") or self.root_dir
-        cwd = absolute_path(given, self.root_dir)
-        if not cwd or not await spawner.host.is_directory(cwd):
-            raise InvalidRequest.field("cwd", f"{given!r} is not a directory that you may enter")
-        options = app.check_options(request.get("options") or {}, cwd)
-        timeout = check_timeout(
-            "timeout", request.get("timeout", self._usual_timeout()), self.max_timeout
-        )
-        name = check_name(request["name"]) if request.get("name") is not None else app.title
-        await self.offers.check(app, spawner)
+        wanted = await read_start(request, self.offers, self.root_dir, self._limits())
         now = datetime.now(UTC)
         session = Session(
             id=new_id(),
-            name=name,
-            app=app.name,
-            app_definition=app.definition,
-            app_directory=str(app.directory or ""),
-            spawner=spawner.name,
-            options=options,
-            cwd=cwd,
+            name=wanted.name,
+            app=wanted.app.name,
+            app_definition=wanted.app.definition,
+            app_directory=str(wanted.app.directory or ""),
+            spawner=wanted.spawner.name,
+            options=wanted.options,
+            resources=wanted.resources,
+            cwd=wanted.cwd,
             base_url=self.base_url,
-            timeout=timeout,
+            timeout=wanted.timeout,
             created=now,
             attempt=Attempt(created=now),
             owner=self.ledger.ownership.me.to_json(),
@@ -406,10 +396,8 @@ class SessionManager(LoggingConfigurable):
             )
         return replace(session, target=Target.STOPPED, wanted_attempt=session.attempt.number)
 
-    def _usual_timeout(self) -> float | None:
-        """The time limit when nobody says one: the default, but never over the maximum."""
-        limits = [t for t in (self.default_timeout, self.max_timeout) if t is not None]
-        return min(limits, default=None)
+    def _limits(self) -> TimeLimits:
+        return TimeLimits(self.default_timeout, self.max_timeout)
 
     async def _change_limit(self, session_id: str, change: Callable[[Session], Session]) -> Session:
         """A change that the app's supervisor has to hear of, at once if it can be reached."""
@@ -422,25 +410,7 @@ class SessionManager(LoggingConfigurable):
 
     async def _delete_unreadable(self, session_id: str) -> None:
         """Stop what runs of a session whose record is lost, by its id alone; then forget it."""
-        directory = self.store.directory(session_id)
-        for number in await asyncio.to_thread(self.store.attempts, session_id):
-            launch = Launch(
-                session_id=session_id,
-                attempt=number,
-                name=session_id,
-                directory=str(directory / str(number)),
-                argv=(),
-                fields={},
-                cwd="",
-            )
-            for spawner in self._places.values():
-                try:
-                    async with asyncio.timeout(DELETE_WAIT):
-                        await _end(spawner, launch)
-                except (SpawnerError, TimeoutError) as error:
-                    why = error.message if isinstance(error, SpawnerError) else "it does not end"
-                    message = f"Session {session_id} may still run: {why}."
-                    raise Conflict(message, reason="not_stopped") from error
+        await end_unrecorded(session_id, self.store, self._places.values())
         await asyncio.to_thread(self.store.delete, session_id)
 
     def _noticed(self, before: Session | None, after: Session | None) -> None:
@@ -460,15 +430,3 @@ class SessionManager(LoggingConfigurable):
 
     def _log_url(self, session: Session) -> str:
         return urljoin(self.public_url, self.describe(session)["url"]) if self.public_url else ""
-
-
-async def _end(spawner: Spawner, launch: Launch) -> None:
-    """Stop an attempt that is known by its id alone, and wait until nothing of it is left."""
-    if (handle := await spawner.find(launch)) is None:
-        return
-    while True:
-        await spawner.stop(handle)
-        report = (await spawner.poll({launch.session_id: handle})).get(launch.session_id)
-        if report is not None and report.status is Status.ENDED:
-            return
-        await asyncio.sleep(spawner.poll_interval)

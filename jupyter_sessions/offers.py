@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,8 @@ class Offers:
                 "unavailable_reason": f"{item.origin}: {item.message}",
                 "notice": "",
                 "origin": item.origin,
+                "icon": False,
+                "open_in": "lab",
             }
             for item in broken
         ]
@@ -62,24 +65,24 @@ class Offers:
             "unavailable_reason": reason,
             "notice": OPEN_PORT if warn else "",
             "origin": app.origin,
+            "icon": await asyncio.to_thread(lambda: app.icon is not None),
+            "open_in": app.open_in,
         }
 
     async def spawners(self) -> list[dict[str, Any]]:
         """All spawners: where they run, what may be chosen, and whether they answer."""
-        described = []
-        for name, spawner in self._spawners.items():
-            reason = await spawner.available()
-            described.append(
-                {
-                    "name": name,
-                    "title": spawner.title or name,
-                    "host": spawner.host.name,
-                    "options": spawner.options_schema(),
-                    "available": not reason,
-                    "unavailable_reason": reason,
-                }
-            )
-        return described
+        return [await self._described(spawner) for spawner in self._spawners.values()]
+
+    async def _described(self, spawner: Spawner) -> dict[str, Any]:
+        reason = await spawner.available()
+        return {
+            "name": spawner.name,
+            "title": spawner.title or spawner.name,
+            "host": spawner.host.name,
+            "options": spawner.options_schema(),
+            "available": not reason,
+            "unavailable_reason": reason,
+        }
 
     def spawner(self, name: str) -> Spawner:
         """The spawner called `name`.

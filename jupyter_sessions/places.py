@@ -29,7 +29,8 @@ def build_spawners(
     configured: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Host], parent: Any
 ) -> dict[str, Spawner]:
     """The spawners by name: ``local``, and those `configured`, each on its host."""
-    specs: dict[str, Mapping[str, Any]] = {"local": {"class": "process"}, **configured}
+    here = {"class": "process", "title": "This machine"}
+    specs: dict[str, Mapping[str, Any]] = {"local": here, **configured}
     built = {}
     for name, spec in specs.items():
         host = _mapping("spawners", name, spec).get("host", "local")

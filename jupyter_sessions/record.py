@@ -76,8 +76,9 @@ def describe(session: Session, open_path: str = "", base_url: str | None = None)
         "last_activity": _iso(session.last_activity),
         "unreachable_since": _iso(attempt.unreachable_since),
         "exit_code": attempt.exit_code,
-        "resources": {},
+        "resources": dict(session.resources),
         "actions": actions(session),
+        "revision": session.revision,
     }
 
 

@@ -12,12 +12,16 @@ temporary name, synced, and renamed, so that a reader sees all of one or nothing
 file                by       content
 =================== ======== =====================================================================
 ``launch.json``     start    what to run: ``version, session, attempt, argv, fields, env, cwd,
-                             stop: {argv, grace}, log: {max_bytes}, timeout``
+                             stop: {argv, grace}, log: {max_bytes}, timeout, nice`` (steps of
+                             niceness that the app is given, 0 if missing)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
                              ``temporary`` (a directory to remove at the end, or null)
 ``connection.json`` runner   the same and ``address``; written when the app listens, not before
+``usage.json``      runner   what the app uses: ``cpu`` (processors busy), ``memory`` (bytes),
+                             ``processes``, and ``samples``, the last `SAMPLES` of ``[epoch, cpu,
+                             memory]``, oldest first; on Linux only, see `Meter`
 ``limit.json``      limit    ``timeout``: seconds after ``started``, replaces the launch's
 ``stop``            stop     empty: the attempt has to end, or must not begin
 ``exit.json``       runner   ``exit_code, signal, reason, message, ended, left``; the last word
@@ -81,6 +85,8 @@ SECRETS = re.compile(
 TICK = 1.0  # seconds between looks at the directory
 KILL_SECONDS = 10.0  # how long to go on killing
 START_SECONDS = 10.0  # how long a runner may take to say that it is there
+FIRST_SAMPLE, SAMPLE = 1.5, 10.0  # seconds after the start, and between samples of what it uses
+SAMPLES = 60  # samples that are kept: ten minutes
 PORT_TRIES = 4  # the first port and three others
 MAX_SOCKET_PATH = 100  # bytes; the kernels' limits are 108 and 104
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -107,18 +113,20 @@ def read_json(path: str) -> Json:
     return data
 
 
-def write_json(path: str, data: Json, exclusive: bool = False) -> None:
+def write_json(path: str, data: Json, exclusive: bool = False, keep: bool = True) -> None:
     """Put `data` into the file `path`, mode 0600, all at once.
 
-    Raises FileExistsError if `exclusive` and there is such a file already.
+    Raises FileExistsError if `exclusive` and there is such a file already. Without `keep` it need
+    not outlive a crash of the machine.
     """
     temporary = f"{path}.{os.urandom(6).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(data, indent=1).encode())
+            file.write(json.dumps(data, indent=1 if keep else None).encode())
             file.flush()
-            os.fsync(file.fileno())
+            if keep:
+                os.fsync(file.fileno())
         if exclusive:
             _link(temporary, path)
         else:
@@ -348,6 +356,94 @@ def is_alive(runner: Json, here: Json) -> bool:
     return start_time(int(runner["pid"])) == int(runner["started"])
 
 
+# -- What is used --------------------------------------------------------------------------------
+
+
+class Meter:
+    """Samples what the processes below the runner use.
+
+    A sample looks at these processes alone, by the kernel's lists of children, so that its cost
+    does not grow with what else runs on the machine. What left the tree is not counted, and
+    neither is another session that was started from within this one.
+
+    Processors are the difference of the time that was used, that of ended children included,
+    between two samples. Memory is what each process has resident less what it shares (files,
+    libraries, shared memory): a sum that counts nothing twice, and that can be had without
+    walking through page tables, as a proportional share cannot.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._path = os.path.join(directory, "usage.json")
+        self._samples = []  # type: List[Tuple[float, float, int]]
+        self._then, self._used = time.monotonic(), 0
+        self.due = self._then + FIRST_SAMPLE if PROC else float("inf")
+        """When to take the next sample, by the monotonic clock."""
+
+    def sample(self, mark: str) -> None:
+        """Take a sample of what runs as the attempt `mark`, and write it down."""
+        now = time.monotonic()
+        self.due = now + SAMPLE
+        with contextlib.suppress(OSError, ValueError, IndexError):  # no sample is no harm
+            used, memory, count = _consumption(os.getpid(), mark)
+            cpu = (used - self._used) / os.sysconf("SC_CLK_TCK") / max(now - self._then, 0.001)
+            # Less than nothing: an ended child was not asked for by its parent. More than there
+            # is: a child was adopted, with all that it had used before.
+            cpu = round(min(max(cpu, 0.0), float(os.cpu_count() or 1)), 3)
+            self._then, self._used = now, used
+            self._samples = [*self._samples, (round(time.time(), 1), cpu, memory)][-SAMPLES:]
+            told = {"cpu": cpu, "memory": memory, "processes": count, "samples": self._samples}
+            write_json(self._path, told, keep=False)
+
+
+def _consumption(runner: int, mark: str) -> Tuple[int, int, int]:
+    """The clock ticks that all below `runner` have used, their bytes of memory, their number."""
+    ticks, pages, count = sum(_times(runner)[2:]), 0, 0
+    children = _children
+    if not os.path.exists(f"/proc/{runner}/task/{runner}/children"):  # a kernel without them
+        below = {}  # type: Dict[int, List[int]]
+        for found in processes():
+            below.setdefault(found.ppid, []).append(found.pid)
+
+        def children(pid: int) -> List[int]:
+            return below.get(pid, [])
+
+    pending, seen = children(runner), {runner}
+    while pending:
+        pid = pending.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
+            mine = marks(pid)
+            if RUNNER in mine or mine.get(ATTEMPT, mark) != mark:
+                continue
+            ticks += sum(_times(pid))
+            pending += children(pid)
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                _, resident, shared = file.read().split()[:3]
+            if resident != b"0":  # a zombie has used its time, and uses nothing any more
+                pages += max(0, int(resident) - int(shared))
+                count += 1
+    return ticks, pages * os.sysconf("SC_PAGE_SIZE"), count
+
+
+def _times(pid: int) -> List[int]:
+    """Clock ticks used by `pid`: by itself as user and system, by its ended children likewise."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        text = file.read()
+    return [int(value) for value in text[text.rfind(b")") + 2 :].split()[11:15]]
+
+
+def _children(pid: int) -> List[int]:
+    """The children of `pid`, those of all its threads."""
+    found = []  # type: List[int]
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        path = f"/proc/{pid}/task/{thread}/children"
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:  # or it ended
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
 # -- Templates and environments ------------------------------------------------------------------
 
 Value = Union[str, List[str], None]
@@ -568,6 +664,8 @@ class Supervisor:
         self._stop_argv = (launch.get("stop") or {}).get("argv")
         self._grace = float((launch.get("stop") or {}).get("grace") or 0)
         self._env = launch.get("env") or {}  # type: Dict[str, Optional[str]]
+        self._nice = int(launch.get("nice") or 0)
+        self._meter = Meter(directory)
         self._started = time.time()
         self._timeout = launch.get("timeout")  # type: Optional[float]
         self._limit_seen = None  # type: Optional[Tuple[int, int]]
@@ -645,7 +743,7 @@ class Supervisor:
             argv = expand_argv(launch["argv"], fields)
             pass_fds = (listener.fileno(),) if listener else ()
             self._app, self._address, self._ready = None, None, False
-            self._app = self._spawn(argv, pass_fds)
+            self._app = self._spawn(argv, pass_fds, self._nice)
         finally:
             if listener:
                 # The app's alone, so that nobody connects to a queue that nobody serves.
@@ -687,7 +785,7 @@ class Supervisor:
         path = os.path.join(self._temporary or self._directory, "socket")
         return path, bind_unix(path)
 
-    def _spawn(self, argv: List[bytes], pass_fds: Tuple[int, ...] = ()) -> int:
+    def _spawn(self, argv: List[bytes], pass_fds: Tuple[int, ...] = (), nice: int = 0) -> int:
         env = app_environment()
         for key, template in self._env.items():
             value = expand(template, self._fields) if template is not None else None
@@ -711,6 +809,8 @@ class Supervisor:
                 stderr=self._app_output,
                 pass_fds=pass_fds,
                 start_new_session=True,
+                # In the child, before the app begins; safe, as the runner has one thread.
+                preexec_fn=(lambda: os.nice(nice)) if nice else None,
             )
         except OSError as error:
             program, why = os.fsdecode(argv[0]), error.strerror
@@ -730,6 +830,8 @@ class Supervisor:
             if now >= tick:
                 self._look()
                 tick = now + TICK
+            if now >= self._meter.due:
+                self._meter.sample(self._mark)
             if self._asked:
                 return "stopped"
             if self._app is None or self._statuses[self._app] is not None:
@@ -743,7 +845,8 @@ class Supervisor:
                 # Soon at first, so that a fast app shows fast; rarely for one that takes minutes.
                 delay = min(delay * 1.3, 0.5)
                 probe = time.monotonic() + delay
-            wait = tick if self._ready else min(tick, probe)
+            wait = min(tick, self._meter.due)
+            wait = wait if self._ready else min(wait, probe)
             wait -= time.monotonic()
             if deadline is not None:
                 wait = min(wait, deadline - time.time())
@@ -1131,6 +1234,29 @@ def _fill_status(status: Json, directory: str, here: Json) -> str:
     return "ended"
 
 
+def usage(payload: Json) -> Json:
+    """What attempts use, as their runners sampled it last. Reads one small file for each.
+
+    Called by spawners for as long as somebody looks at a plot.
+
+    Parameters
+    ----------
+    payload
+        ``directories``: a list of paths.
+
+    Returns
+    -------
+    dict
+        ``usages``: for each directory the content of its ``usage.json``; left out if there is
+        none that can be read.
+    """
+    usages = {}  # type: Json
+    for directory in payload["directories"]:
+        with contextlib.suppress(OSError, ValueError):
+            usages[directory] = read_json(os.path.join(str(directory), "usage.json"))
+    return {"usages": usages}
+
+
 def _locked(directory: str) -> bool:
     """Whether a runner somewhere holds the lock. Ask only if there is a ``runner.json``.
 
@@ -1292,6 +1418,7 @@ def limit(payload: Json) -> Json:
 VERBS = {
     "start": start,
     "poll": poll,
+    "usage": usage,
     "stop": stop,
     "find": find,
     "limit": limit,

@@ -170,6 +170,8 @@ class Session:
     app, app_definition, app_directory
         The app's name, and the app as it was when the present attempt began: what runs is
         described by it even after the app's file has changed or gone.
+    resources
+        What the spawner was asked for, by its `options_schema`.
     base_url
         The URL prefix of the Jupyter server that launched it. An app that keeps its prefix can
         only be opened from a server with the same one.
@@ -194,6 +196,7 @@ class Session:
     app_directory: str = ""
     spawner: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    resources: Mapping[str, Any] = field(default_factory=dict)
     cwd: str
     base_url: str = "/"
     timeout: float | None = None

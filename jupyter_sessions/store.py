@@ -4,6 +4,7 @@
 
     <data dir>/jupyter_sessions/          0700, ours
       owners/<server>.json                who is alive (ownership.py)
+      preferences/<app>.json              what people chose before (preferences.py)
       sessions/<id>/
         session.json                      the record: written under .lock, by rename
         .lock
@@ -315,14 +316,21 @@ class SessionStore:
                 raise SessionNotFound(session_id) from None
         try:
             with store_errors("lock", path):
-                _lock(descriptor, path)
+                lock(descriptor, path)
             yield
         finally:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
-    """Lock it, but not at any price: whoever holds it may be halted, or its file server away."""
+def lock(descriptor: int, path: Path) -> None:
+    """Lock the open file `path`, but not at any price: whoever holds it may be halted, or its file
+    server away.
+
+    Raises
+    ------
+    StoreError
+        If somebody has held it for `LOCK_SECONDS`.
+    """
     end, pause = time.monotonic() + LOCK_SECONDS, 0.001
     while True:
         try:

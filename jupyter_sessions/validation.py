@@ -44,11 +44,38 @@ def check_fields(request: Any, allowed: Mapping[str, type | tuple[type, ...]]) -
     return request
 
 
-def check_name(name: str) -> str:
-    """A session's name: shown everywhere, so one short line."""
+CHOICES: Mapping[str, type | tuple[type, ...]] = {
+    "spawner": str,
+    "options": dict,
+    "resources": dict,
+    "timeout": (int, float),
+}
+"""What people choose before a start, and what is kept of it."""
+
+
+def check_choices(choices: Any) -> dict[str, Any]:
+    """`choices` by their shape alone: what they say may be stale.
+
+    Called for what is to be remembered, and for what was: preferences and projects' files.
+
+    Returns
+    -------
+    dict
+        Without what is null; but for ``timeout``, where null is a choice: no limit.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    checked = check_fields(choices, CHOICES)
+    return {k: v for k, v in checked.items() if v is not None or k == "timeout"}
+
+
+def check_name(name: str, field: str = "name") -> str:
+    """A session's or a preset's name: shown everywhere, so one short line."""
     name = name.strip()
     if not name or len(name) > NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest.field("name", f"give 1 to {NAME_LENGTH} printable characters")
+        raise InvalidRequest.field(field, f"give 1 to {NAME_LENGTH} printable characters")
     return name
 
 

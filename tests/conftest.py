@@ -120,9 +120,23 @@ class Api:
         **options: Any,
     ) -> Answer:
         """Send a request; `body` is sent as it is if it is bytes, else as JSON."""
+        return await self._send(method, f"{self.base_url}{API}{path}", body, headers, options)
+
+    async def get(self, path: str) -> Answer:
+        """What is at `path`, the server's base URL included: a session's page."""
+        return await self._send("GET", path, None, None, {})
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str] | None,
+        options: dict[str, Any],
+    ) -> Answer:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         response = await self._fetch(
-            f"{self.base_url}{API}{path}",
+            path,
             method=method,
             body=content,
             headers=self._headers if headers is None else headers,

@@ -13,8 +13,8 @@ from tornado.web import Application
 from .helpers import API
 
 GROUP = re.compile(r"\(\?P<(\w+)>([^()]*)\)")
-VALUES = {"session_id": ["nosuch"], "name": ["files"]}
-PLACEHOLDERS = {"session_id": "{id}", "name": "{name}"}
+VALUES = {"session_id": ["nosuch"], "name": ["files"], "preset": ["mine"]}
+PLACEHOLDERS = {"session_id": "{id}", "name": "{name}", "preset": "{preset}"}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urljoin
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -28,6 +30,7 @@ async def test_apps_are_listed_with_their_options_and_what_is_missing(
     needs = [{"program": "no-such-program", "install": "Install it."}]
     write_app(jp_config_dir, "absent", command=["x"], requires=needs)
     write_app(jp_config_dir, "broken", command="not a list")
+    write_app(jp_config_dir, "apart", command=["x"], open_in="browser")
     answer = await api("GET", "apps")
     assert answer.status == 200
     apps = {app["name"]: app for app in answer.json}
@@ -37,6 +40,10 @@ async def test_apps_are_listed_with_their_options_and_what_is_missing(
     assert "folder" in apps["files"]["options"]["properties"]
     assert apps["absent"]["unavailable_reason"] == "Install it."
     assert "command" in apps["broken"]["unavailable_reason"]
+    icons = {name: (app["icon"], app["open_in"]) for name, app in apps.items()}
+    assert icons["files"] == (True, "lab")
+    assert icons["apart"] == (False, "browser")
+    assert icons["absent"] == icons["broken"] == (False, "lab")
 
 
 async def test_one_app_and_its_icon(api: Api) -> None:
@@ -104,8 +111,86 @@ async def test_options_and_folder_reach_the_app(api: Api, jp_root_dir: Path) -> 
     assert "echo is here a b $HOME;" in log.text
 
 
+async def test_resources_reach_the_app_and_are_kept(api: Api) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    usual = await api.start("echo")
+    polite = await api.start("echo", resources={"priority": "low"})
+    for session, priority, nice in ((usual, "normal", own), (polite, "low", own + 10)):
+        shown = (await api("GET", f"sessions/{session.id}")).json
+        assert shown["resources"] == {"priority": priority}
+        assert session.attempt.handle is not None
+        runner = session.attempt.handle["pid"]
+        apps = set(marked(session.id)) - {runner}
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in apps} == {nice}
+
+
+async def test_a_session_for_a_file_begins_in_its_folder_and_opens_it(
+    api: Api, jp_root_dir: Path
+) -> None:
+    file = jp_root_dir / "sub" / "a b&c?.txt"
+    file.parent.mkdir()
+    file.write_text("hello file")
+    other = jp_root_dir / "other"
+    other.mkdir()
+    session = await api.start("files", file="sub/a b&c?.txt")
+    assert (session.cwd, session.options["file"]) == (str(file.parent), str(file))
+    assert session.options["folder"] == str(file.parent)
+    url = (await api("GET", f"sessions/{session.id}")).json["url"]
+    assert "?open=/" in url
+    answer = await api.get(url)
+    assert answer.headers["Location"].endswith("/a%20b%26c%3F.txt")
+    page = await api.get(urljoin(url, answer.headers["Location"]))
+    assert (page.status, page.text) == (200, "hello file")
+    elsewhere = await api.start("files", file=str(file), cwd="other")
+    assert elsewhere.options["folder"] == str(other)
+    answer = await api.get((await api("GET", f"sessions/{elsewhere.id}")).json["url"])
+    assert answer.status == 200  # the folder, as the file is not in it
+    plain = await api.start("files", cwd="sub")
+    assert (await api("GET", f"sessions/{plain.id}")).json["url"].endswith(f"{plain.id}/")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "location"),
+    [
+        ("{root}/page.html", "./page.html"),
+        ("{root}/sub/../page.html", "./page.html"),
+        ("{root}/link/inner.txt", "./sub/inner.txt"),
+        ("{root}/.hidden", ""),
+        ("{root}/.git/x", ""),
+        ("{root}/..", ""),
+        ("{root}", ""),
+        ("{root}/", ""),
+        ("{root}-beside/x", ""),
+        ("/etc/passwd", ""),
+        ("page.html", ""),
+        ("//evil.example/x", ""),
+        ("%00", ""),
+        ("%FF", ""),
+    ],
+)
+async def test_files_leads_to_a_file_in_its_folder_and_nowhere_else(
+    api: Api, jp_root_dir: Path, wanted: str, location: str
+) -> None:
+    (jp_root_dir / "sub").mkdir()
+    (jp_root_dir / "link").symlink_to("sub")
+    session = await api.start("files")
+    root = quote(str(jp_root_dir))
+    answer = await api.get(f"{session.prefix}?open={wanted.format(root=root)}")
+    found = answer.headers.get("Location", "")
+    assert found.removeprefix(session.prefix) == location.removeprefix("./") or found == location
+    assert answer.status == (302 if location else 200)
+
+
+async def test_the_revision_grows_with_every_change(api: Api) -> None:
+    session = await api.start()
+    before = (await api("GET", f"sessions/{session.id}")).json["revision"]
+    after = (await api("PATCH", f"sessions/{session.id}", {"name": "Neu"})).json["revision"]
+    assert after > before > 0
+
+
 async def test_null_is_the_same_as_nothing(api: Api) -> None:
-    fields = dict.fromkeys(["name", "spawner", "options", "cwd", "timeout"])
+    names = ["name", "spawner", "options", "resources", "cwd", "file", "timeout"]
+    fields = dict.fromkeys(names)
     session = await api.start("echo", **fields, wait=False)
     assert (session.name, session.spawner, session.timeout) == ("Echo", "local", None)
 

@@ -43,6 +43,16 @@ WRONG_STARTS = [
     ({"app": "echo", "cwd": "\ud800"}, "cwd"),
     ({"app": "echo", "cwd": "x" * 10_000}, "cwd"),
     ({"app": "echo", "cwd": {}}, "cwd"),
+    ({"app": "echo", "file": "x"}, "file"),
+    ({"app": "files", "file": "no/such"}, "file"),
+    ({"app": "files", "file": "."}, "file"),
+    ({"app": "files", "file": "a\0b"}, "file"),
+    ({"app": "files", "file": "\ud800"}, "file"),
+    ({"app": "files", "file": 5}, "file"),
+    ({"app": "echo", "resources": []}, "resources"),
+    ({"app": "echo", "resources": {"priority": "high"}}, "resources.priority"),
+    ({"app": "echo", "resources": {"priority": 1}}, "resources.priority"),
+    ({"app": "echo", "resources": {"queue": "x"}}, "resources.queue"),
     ({"app": "echo", "timeout": 0}, "timeout"),
     ({"app": "echo", "timeout": -1}, "timeout"),
     ({"app": "echo", "timeout": 1e300}, "timeout"),
@@ -170,7 +180,7 @@ async def test_an_unknown_url_is_404_as_json(api: Api) -> None:
 async def test_a_wrong_method_is_405_and_says_which_are_right(api: Api) -> None:
     for path, described in DOCUMENT["paths"].items():
         known = {m.upper() for m in described if m != "parameters"}
-        url = path[1:].replace("{id}", "nosuch").replace("{name}", "files")
+        url = path[1:].replace("{id}", "nosuch").replace("{name}", "files").replace("{preset}", "x")
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"} - known:
             answer = await api(method, url)
             assert answer.status == 405, (method, path)

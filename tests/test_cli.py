@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from jupyter_sessions.preferences import Preferences
+
 from .live import PATIENCE, Commands, Home, LiveServer, eventually
 from .processes import marked
 
@@ -87,6 +89,40 @@ def test_options_are_read_as_the_app_says(cli: Commands) -> None:
     assert "echo is here x y" in cli("logs", session["id"]).out
 
 
+def test_resources_are_given_like_options_and_shown(cli: Commands) -> None:
+    session = cli.start("echo", "-r", "priority=low")
+    assert session["resources"] == {"priority": "low"}
+    assert '{"priority": "low"}' in cli("show", session["id"]).out
+
+
+def test_a_preset_is_what_a_start_begins_with(cli: Commands, home: Home) -> None:
+    assert "No presets" in cli("presets", "echo").err
+    choices = {
+        "options": {"delay": 0.1, "words": ["a", "b"]},
+        "resources": {"priority": "low"},
+        "timeout": 600,
+        "spawner": "local",
+    }
+    preferences = Preferences(home.data / "jupyter_sessions")
+    preferences.save_preset("echo", "My own", choices)
+    assert cli.json("presets", "echo") == {"My own": choices}
+    shown = cli("presets", "echo").out
+    assert "My own" in shown
+    assert "-r priority=low -t 600" in shown
+    session = cli.start("echo", "--preset", "My own")
+    for part in ("resources", "timeout", "spawner"):
+        assert session[part] == choices[part]
+    assert session["options"] | {"delay": 0.1, "words": ["a", "b"]} == session["options"]
+    typed = cli.start("echo", "--preset", "My own", "-o", "delay=0", "-t", "5m")
+    assert (typed["options"]["delay"], typed["options"]["words"]) == (0, ["a", "b"])
+    assert typed["timeout"] == 300
+    preferences.save_preset("echo", "Stale", {"options": {"gone": 1}})
+    assert "options.gone" in cli("start", "echo", "--preset", "Stale", code=2).err
+    (home.data / "jupyter_sessions" / "preferences" / "echo.json").write_text("{")
+    assert "cannot be read" in cli("presets", "echo", code=4).err
+    cli("presets", "nope", code=3)
+
+
 def test_an_app_that_fails_is_1_with_its_reason_and_last_lines(cli: Commands) -> None:
     done = cli("start", "echo", "--wait", "-o", "exit=3", code=1)
     assert "code 3" in done.err
@@ -102,10 +138,14 @@ def test_an_app_that_fails_is_1_with_its_reason_and_last_lines(cli: Commands) ->
         ("nope", 3, "There is no app 'nope'"),
         ("fles", 3, "Did you mean 'files'?"),
         ("echo -s nope", 3, "there are: local"),
-        ("echo -o nope=1", 2, "this app has: "),
+        ("echo -o nope=1", 2, "known are: "),
         ("echo -o delay", 2, "NAME=VALUE"),
         ("echo -o delay=soon", 2, "options.delay"),
         ("echo -o exit=1.5", 2, "options.exit"),
+        ("echo -r priority=high", 2, "choose one of: normal, low"),
+        ("echo -r priority", 2, "NAME=VALUE"),
+        ("echo -r queue=x", 2, "resources.queue: there is no such option"),
+        ("echo --preset nope", 3, "There is no preset 'nope'; there are: none"),
         ("echo -t 0", 2, "give a time such as"),
         ("echo -t soon", 2, "give a time such as"),
         ("echo -C /no/such", 2, "not a directory"),
@@ -338,6 +378,9 @@ def test_bash_completes_commands_apps_sessions_and_options(cli: Commands, home: 
     assert {"files", "echo"} <= set(completed(home, "jupyter-sessions start "))
     assert completed(home, "jupyter-sessions start ech") == ["echo"]
     assert completed(home, "jupyter-sessions start -s l") == ["local"]
+    assert completed(home, "jupyter-sessions presets ech") == ["echo"]
+    Preferences(home.data / "jupyter_sessions").save_preset("echo", "Big", {})
+    assert completed(home, "jupyter-sessions start echo --preset B") == ["Big"]
     assert completed(home, f"jupyter-sessions stop {session['id'][:3]}") == [session["id"]]
     assert completed(home, "jupyter-sessions stop --al") == ["--all"]
 

@@ -39,6 +39,8 @@ FULL: dict[str, Any] = {
     "limit": 9.0,
     "unreachable_since": NOW,
     "options": {"a": [1, {"b": None}], "c": True},
+    "resources": {"priority": "low"},
+    "revision": 7,
     "timeout": 9.5,
     "last_activity": NOW,
     "owner": {"id": "x"},

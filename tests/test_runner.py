@@ -902,3 +902,118 @@ def test_it_is_python_3_6() -> None:
         for name in node.names
     }
     assert imported <= sys.stdlib_module_names
+
+
+# -- What is used --------------------------------------------------------------------------------
+
+BUSY = """
+import os, subprocess, sys, time
+end = time.monotonic() + 600
+subprocess.run([sys.executable, "-c", "sum(range(30_000_000))"])
+kept = b"x" * 60_000_000
+while time.monotonic() < end:
+    pass
+"""
+
+
+def used(attempt: Attempt) -> dict[str, Any]:
+    """What the runner says that the attempt uses; nothing while it has not said anything."""
+    directory = str(attempt.directory)
+    usage: dict[str, Any] = runner.usage({"directories": [directory, "/no/such"]})["usages"]
+    return dict(usage.get(directory, {}))
+
+
+def test_what_an_app_uses_is_sampled_soon_and_then_regularly(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt.start(python(BUSY))
+    attempt.wait("alive")
+    assert used(attempt) == {}  # the first one comes after a moment
+    usage = wait_for(lambda: used(attempt))
+    began = attempt.read("started.json")["started"]
+    ((at, cpu, memory),) = usage["samples"]
+    assert began + 1 < at < began + 8
+    # Other tests run beside this one: it gets a part of a processor.
+    assert 0.1 < cpu <= (os.cpu_count() or 1)
+    assert (usage["cpu"], usage["memory"], usage["processes"]) == (cpu, memory, 1)
+    assert stat.S_IMODE((attempt.directory / "usage.json").stat().st_mode) == 0o600
+    attempt.stop()
+
+
+def test_what_is_used_counts_all_below_the_runner_and_the_ended_too() -> None:
+    meter, mark = runner.Meter("/nowhere"), "s.1"  # a sample that cannot be kept is no harm
+    meter.sample(mark)
+    program = "import os; kept = b'x' * 50_000_000; os.system('sleep 600')"
+    busy = "import time\nwhile time.process_time() < 1: pass"
+    before = runner._consumption(os.getpid(), mark)
+    with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as child:
+        wait_for(lambda: runner._consumption(os.getpid(), mark)[2] >= before[2] + 2)
+        _, memory, count = runner._consumption(os.getpid(), mark)
+        assert count >= before[2] + 2
+        assert memory - before[1] > 50_000_000
+        os.killpg(child.pid, signal.SIGKILL)
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    ticks, _, count = runner._consumption(os.getpid(), mark)
+    assert count == before[2]
+    assert (ticks - before[0]) / os.sysconf("SC_CLK_TCK") >= 1
+
+
+def test_another_session_below_is_not_counted() -> None:
+    before = runner._consumption(os.getpid(), "s.1")
+    for marker in ({runner.ATTEMPT: "other.1"}, {runner.RUNNER: "other.1"}):
+        with subprocess.Popen(SLEEP, env=dict(os.environ, **marker)) as child:
+            wait_for(lambda: runner.marks(child.pid))
+            assert runner._consumption(os.getpid(), "s.1")[2] == before[2]
+            child.kill()
+    with subprocess.Popen(SLEEP, env=dict(os.environ, **{runner.ATTEMPT: "s.1"})) as child:
+        wait_for(lambda: runner._consumption(os.getpid(), "s.1")[2] == before[2] + 1)
+        child.kill()
+
+
+def test_only_so_many_samples_are_kept(tmp_path: Path) -> None:
+    meter = runner.Meter(str(tmp_path))
+    for _ in range(runner.SAMPLES + 5):
+        meter.sample("s.1")
+    usage = runner.usage({"directories": [str(tmp_path)]})["usages"][str(tmp_path)]
+    assert len(usage["samples"]) == runner.SAMPLES
+    assert usage["samples"][-1][1:] == [usage["cpu"], usage["memory"]]
+    times = [sample[0] for sample in usage["samples"]]
+    assert times == sorted(times)
+    assert [p.name for p in tmp_path.iterdir()] == ["usage.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_usage_that_cannot_be_read_is_left_out(attempt: Attempt, content: bytes) -> None:
+    attempt.directory.mkdir(parents=True)
+    (attempt.directory / "usage.json").write_bytes(content)
+    assert used(attempt) == {}
+
+
+def test_a_sample_without_the_kernels_lists_of_children_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(SLEEP) as child:
+        there = runner._consumption(os.getpid(), "s.1")
+        exists = os.path.exists
+        monkeypatch.setattr(os.path, "exists", lambda p: "children" not in str(p) and exists(p))
+        assert runner._consumption(os.getpid(), "s.1")[2] == there[2] >= 1
+        child.kill()
+
+
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def test_an_app_may_be_nice_and_its_runner_and_stop_command_are_not(
+    attempt: Attempt, tmp_path: Path
+) -> None:
+    hook = "import os, sys; open(sys.argv[1], 'w').write(str(os.nice(0)))"
+    stop = {"argv": python(hook, str(tmp_path / "hook")), "grace": 5}
+    handle = attempt.start(["sh", "-c", "sleep 600; true"], nice=7, stop=stop)
+    status = attempt.wait("alive")
+    own = niceness(0)
+    assert niceness(status["pid"]) == own + 7
+    wait_for(lambda: {niceness(pid) for pid in marked(attempt.mark)} == {own + 7})
+    assert niceness(handle["pid"]) == own
+    attempt.stop()
+    assert (tmp_path / "hook").read_text() == str(own)

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
-from ..errors import FieldError, InvalidRequest
+from ..options import OptionSchema
+from ..plain import as_text, check_plain
+from ..sentences import shorten
 
 FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 TARGET_FIELDS = frozenset({"socket", "port", "fd", "session_dir", "python"})
 """Fields that only the target can fill in (``runner.py``)."""
 OWN_FIELDS = frozenset({"base_url", "app_dir", "state_dir", "cwd"})
 """Fields that the manager fills in."""
-LONGEST = 100_000
-"""Bytes that one option may have: Linux takes no argument of more than 128 KiB."""
-
-
-LARGEST, DEEPEST = 20_000, 50
-"""Values that one definition may have, and how deep in it, YAML's aliases written out."""
 
 
 class AppError(ValueError):
@@ -51,6 +44,10 @@ class App:
 
     Parameters
     ----------
+    choices
+        What people may choose: the schema of its options.
+    open_in
+        Where a front end opens it: in a tab of its own, or of the browser.
     origin
         Where the definition was read, for people.
     directory
@@ -63,7 +60,7 @@ class App:
     description: str = ""
     category: str = "Other"
     env: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    choices: OptionSchema = field(default_factory=lambda: OptionSchema({}), compare=False)
     ready_path: str = "/"
     ready_codes: frozenset[int] = frozenset(range(200, 400))
     ready_timeout: float = 60
@@ -71,6 +68,7 @@ class App:
     stop_grace: float = 5
     prefix: Literal["strip", "keep"] = "strip"
     open_path: str = ""
+    open_in: Literal["lab", "browser"] = "lab"
     request_headers: Mapping[str, str | None] = field(default_factory=dict)
     response_headers: Mapping[str, str | None] = field(default_factory=dict)
     requires: tuple[Requirement, ...] = ()
@@ -87,15 +85,15 @@ class App:
         AppError
             Naming the field and what is wrong with it.
         """
-        _check_plain(data)
+        _check(lambda: check_plain(data, "app.yaml"))
         error = best_match(_validator().iter_errors(data))
         if error is not None:
             raise AppError(_sentence(error))
-        options = {"type": "object", "properties": {}, **data.get("options", {})}
-        _check_schema(options)
+        choices = OptionSchema(data.get("options", {}))
+        _check(lambda: choices.check_schema("options"))
         ready, stop = data.get("ready", {}), data.get("stop", {})
-        known = TARGET_FIELDS | OWN_FIELDS | options["properties"].keys()
-        if taken := (TARGET_FIELDS | OWN_FIELDS) & options["properties"].keys():
+        known = TARGET_FIELDS | OWN_FIELDS | choices.properties.keys()
+        if taken := (TARGET_FIELDS | OWN_FIELDS) & choices.properties.keys():
             raise AppError(f"options: {', '.join(sorted(taken))} is a name with another meaning")
         templates: dict[str, tuple[str, ...]] = {
             "command": tuple(data["command"]),
@@ -116,7 +114,7 @@ class App:
             description=data.get("description", ""),
             category=data.get("category", "Other"),
             env=data.get("env", {}),
-            options=options,
+            choices=choices,
             ready_path=ready.get("path", "/"),
             ready_codes=frozenset(ready.get("codes", range(200, 400))),
             ready_timeout=ready.get("timeout", 60),
@@ -124,6 +122,7 @@ class App:
             stop_grace=stop.get("grace", 5),
             prefix=data.get("prefix", "strip"),
             open_path=data.get("open_path", ""),
+            open_in=data.get("open_in", "lab"),
             request_headers=data.get("request_headers", {}),
             response_headers=data.get("response_headers", {}),
             requires=tuple(_requirement(r) for r in data.get("requires", ())),
@@ -131,6 +130,11 @@ class App:
             directory=directory,
             definition=data,
         )
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The JSON Schema of its options."""
+        return self.choices.schema
 
     @property
     def has_open_port(self) -> bool:
@@ -145,55 +149,31 @@ class App:
         path = self.directory / "icon.svg"
         return path if path.is_file() else None
 
-    def check_options(self, given: Any, cwd: str) -> dict[str, Any]:
+    def check_options(self, given: Any, cwd: str, file: str = "") -> dict[str, Any]:
         """The options to start with: `given` over the defaults.
 
         Parameters
         ----------
         cwd
             The folder of the session: the default of options with ``x-default-from: cwd``.
+        file
+            The file that it is started for, if any: of those with ``x-default-from: file``.
 
         Raises
         ------
         InvalidRequest
             Naming each wrong option as ``options.<name>``.
         """
-        if not isinstance(given, dict):
-            raise InvalidRequest.field("options", "give an object of option names and values")
-        properties: Mapping[str, Mapping[str, Any]] = self.options["properties"]
-        options = {
-            name: cwd if schema.get("x-default-from") == "cwd" else schema["default"]
-            for name, schema in properties.items()
-            if "default" in schema or schema.get("x-default-from") == "cwd"
-        } | given
-        errors = [
-            FieldError(f"options.{name}", _unknown(name, properties))
-            for name in given
-            if name not in properties
-        ]
-        known = {n: v for n, v in options.items() if n in properties}
-        for error in _options_validator(self.options).iter_errors(known):
-            path = ".".join(["options", *(str(p) for p in error.absolute_path)])
-            errors.append(FieldError(path, _shorten(error.message)))
-        errors += [
-            FieldError(f"options.{name}", problem)
-            for name, value in known.items()
-            if (problem := _unfit(value))
-        ]
-        if errors:
-            raise InvalidRequest(
-                "; ".join(f"{e.field}: {e.message}" for e in errors), errors=errors
-            )
-        return options
+        return self.choices.check(given, "options", {"cwd": cwd, "file": file})
 
     def url_path(self, fields: Mapping[str, str | list[str] | None]) -> str:
-        """`open_path` with its fields filled in, percent-encoded."""
+        """`open_path` with its fields filled in, percent-encoded; nothing if one has no value."""
+        names = {name for name in FIELD.findall(self.open_path) if name}
+        if any(not isinstance(fields.get(name), str) for name in names):
+            return ""
 
         def value(match: re.Match[str]) -> str:
-            if match[1] is None:
-                return match[0][0]
-            text = fields.get(match[1])
-            return quote(text, safe="/~") if isinstance(text, str) else ""
+            return match[0][0] if match[1] is None else quote(str(fields[match[1]]), safe="/~")
 
         return FIELD.sub(value, self.open_path)
 
@@ -201,38 +181,21 @@ class App:
 def as_fields(options: Mapping[str, Any]) -> dict[str, str | list[str] | None]:
     """Options as what a command's fields are filled in with: text."""
     return {
-        name: [_text(v) for v in value]
+        name: [as_text(v) for v in value]
         if isinstance(value, list)
-        else _text(value)
+        else as_text(value)
         if value is not None
         else None
         for name, value in options.items()
     }
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, allow_nan=False)
-
-
-def _unfit(value: Any) -> str:
-    """Why `value` cannot be an argument of a command; empty if it can."""
-    for text in value if isinstance(value, list) else [value]:
-        try:
-            encoded = _text(text).encode()
-        except UnicodeEncodeError:
-            return "it has a character that is not valid Unicode"
-        except ValueError:
-            return "it is not a finite number"
-        if b"\0" in encoded:
-            return "it has a NUL character, which no command line can hold"
-        if len(encoded) > LONGEST:
-            return f"it is longer than {LONGEST} bytes"
-    return ""
-
-
-def _unknown(name: str, properties: Mapping[str, Any]) -> str:
-    known = ", ".join(sorted(properties)) or "none"
-    return f"there is no such option; this app has: {known}"
+def _check(check: Callable[[], None]) -> None:
+    """Let what `check` says against the definition be this module's error."""
+    try:
+        check()
+    except ValueError as problem:
+        raise AppError(str(problem)) from None
 
 
 def _requirement(data: Mapping[str, Any]) -> Requirement:
@@ -244,75 +207,7 @@ def _requirement(data: Mapping[str, Any]) -> Requirement:
 
 def _sentence(error: ValidationError) -> str:
     where = ".".join(str(p) for p in error.absolute_path) or "app.yaml"
-    return f"{where}: {_shorten(error.message)}"
-
-
-def _shorten(message: str) -> str:
-    """A message of jsonschema without most of the value that it quotes."""
-    return message if len(message) <= 300 else f"{message[:150]} … {message[-140:]}"
-
-
-def _check_plain(data: Any) -> None:
-    """Refuse what YAML knows and JSON does not: the session's record could not hold it."""
-    todo: list[tuple[tuple[str, ...], Any]] = [((), data)]
-    for _ in range(LARGEST):
-        if not todo:
-            return
-        path, value = todo.pop()
-        where = ".".join(path) or "app.yaml"
-        if len(path) > DEEPEST:
-            raise AppError(f"{path[0]}: it is nested too deeply, or contains itself")
-        if isinstance(value, dict):
-            for key, item in value.items():
-                if not isinstance(key, str):  # `on:` and `1:` are no texts in YAML
-                    raise AppError(f"{where}: put quotes around the key {key!r}")
-                todo += [(path, key), ((*path, key), item)]
-        elif isinstance(value, list):
-            todo += [((*path, str(n)), item) for n, item in enumerate(value)]
-        elif isinstance(value, str | float):
-            if problem := _unfit(value):
-                raise AppError(f"{where}: {problem}")
-        elif value is not None and not isinstance(value, bool | int):
-            raise AppError(f"{where}: {value!r} is not plain data: put quotes around it")
-    raise AppError(f"it has more than {LARGEST} values")
-
-
-def _check_schema(options: dict[str, Any]) -> None:
-    """Refuse options' schemas that would fail only when somebody starts the app."""
-    checker = Draft202012Validator.FORMAT_CHECKER  # for `pattern`
-    try:
-        Draft202012Validator.check_schema(options, format_checker=checker)
-    except SchemaError as problem:
-        where = ".".join(["options", *(str(p) for p in problem.absolute_path)])
-        raise AppError(f"{where}: not a JSON Schema: {_shorten(problem.message)}") from None
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(options)).resolver()
-    for ref in _refs(options):
-        try:
-            resolver.lookup(ref)
-        except Unresolvable:
-            raise AppError(f"options: there is nothing at $ref {ref!r}") from None
-    for name, schema in options["properties"].items():
-        if "default" in schema:
-            for error in _options_validator({**options, "required": []}).iter_errors(
-                {name: schema["default"]}
-            ):
-                raise AppError(f"options.{name}.default: {_shorten(error.message)}")
-
-
-def _refs(schema: Any) -> Iterator[str]:
-    if isinstance(schema, dict):
-        if isinstance(ref := schema.get("$ref"), str):
-            yield ref
-        for item in schema.values():
-            yield from _refs(item)
-    elif isinstance(schema, list):
-        for item in schema:
-            yield from _refs(item)
-
-
-def _options_validator(options: Mapping[str, Any]) -> Draft202012Validator:
-    """One that fetches nothing from anywhere."""
-    return Draft202012Validator(options, registry=Registry())
+    return f"{where}: {shorten(error.message)}"
 
 
 @cache

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
 from jupyter_core.paths import jupyter_config_path
 
+from ..plain import read_yaml
 from .app import App, AppError
 
 BUILTIN = Path(__file__).with_name("builtin")
@@ -73,17 +73,12 @@ def read_app(path: Path) -> App | Broken | None:
 def _parse(path: Path, _state: tuple[int, int, int]) -> App | Broken:
     name, origin = path.parent.name, str(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path, LARGEST)
         app = App.from_definition(data, origin=origin, directory=path.parent)
         if app.name != name:
             raise AppError(f"name: {app.name!r} is not the name of its folder, {name!r}")
     except OSError as error:
         return Broken(name, origin, f"cannot be read: {error.strerror}")
-    except RecursionError:
-        return Broken(name, origin, "is nested too deeply")
-    except (yaml.YAMLError, ValueError) as error:
-        return Broken(name, origin, " ".join(str(error).split()))
-    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
-        # What PyYAML raises for a value that only looks like a date, a number or a truth value.
-        return Broken(name, origin, f"a value has the wrong form: {error}")
+    except ValueError as error:
+        return Broken(name, origin, str(error))
     return app

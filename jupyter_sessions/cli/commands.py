@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -17,8 +16,11 @@ from jupyter_core.application import JupyterApp
 
 from ..errors import Conflict, InvalidRequest, SessionNotFound
 from ..manager import SessionManager
+from ..options import OptionSchema
+from ..preferences import preset
 from ..session import ENDED, Session, State
 from . import servers
+from .choices import choices_text, typed_values
 from .output import answer, answer_json, clock, facts, left, say, since, table
 
 SETTLED = frozenset({State.RUNNING}) | ENDED
@@ -83,14 +85,35 @@ async def start(args: argparse.Namespace, config: list[str]) -> int:
     async with manager(config) as m:
         app = await m.offers.catalogue.app(args.app)
         request: dict[str, Any] = {"app": args.app, "cwd": args.cwd or str(Path.cwd())}
-        request["options"] = _options(args.option, app.options["properties"])
+        if args.preset is not None:
+            request |= preset(await m.forms.presets(app.name), args.preset)
         for name in ("name", "spawner", "timeout"):
             if getattr(args, name) is not None:
                 request[name] = getattr(args, name)
+        spawner = m.offers.spawner(request.get("spawner") or "local")
+        resources = OptionSchema(spawner.options_schema())
+        typed = {
+            "options": typed_values(args.option, "options", app.choices.properties),
+            "resources": typed_values(args.resource, "resources", resources.properties),
+        }
+        for part, values in typed.items():
+            request[part] = {**request.get(part, {}), **values}
         session = await m.create(request)
         if notice := (await m.offers.describe(app))["notice"]:
             say(f"{app.title}: {notice}")
         return await _started(m, session, args)
+
+
+async def presets(args: argparse.Namespace, config: list[str]) -> int:
+    async with manager(config) as m:
+        found = await m.forms.presets(args.app)
+    if args.json:
+        answer_json(found)
+    elif found:
+        table(("PRESET", "CHOICES"), [(name, choices_text(c)) for name, c in found.items()])
+    else:
+        say(f"No presets of {args.app}.")
+    return 0
 
 
 async def restart(args: argparse.Namespace, config: list[str]) -> int:
@@ -242,6 +265,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, list[str]], Coroutine[Any, 
     "apps": apps,
     "spawners": spawners,
     "start": start,
+    "presets": presets,
     "list": list_sessions,
     "show": show,
     "open": open_session,
@@ -340,24 +364,6 @@ def _link(session: Mapping[str, Any]) -> str:
         say(f"No Jupyter server runs. `jupyter sessions open {session['id']}` starts one.")
         return str(session["url"])
     return server.link(session["url"])
-
-
-def _options(given: list[str], properties: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``NAME=VALUE`` as an object; a value that is not text by the app's schema is read as JSON."""
-    options: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidRequest.field(f"options.{name}", "write it as NAME=VALUE")
-        kind = properties.get(name, {}).get("type", "string")
-        if kind == "string":
-            options[name] = value
-            continue
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            raise InvalidRequest.field(f"options.{name}", f"{value!r} is not a {kind}") from None
-    return options
 
 
 def _missing(described: Mapping[str, Any]) -> str:

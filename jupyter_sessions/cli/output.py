@@ -63,8 +63,9 @@ def facts(session: Mapping[str, Any]) -> None:
         shown["expires"] = f"{clock(session['expires'])} (in {left(session['expires'])})"
     if session["timeout"]:
         shown["timeout"] = _span(timedelta(seconds=session["timeout"]))
-    if session["options"]:
-        shown["options"] = json.dumps(session["options"], ensure_ascii=False)
+    for name in ("options", "resources"):
+        if session[name]:
+            shown[name] = json.dumps(session[name], ensure_ascii=False)
     shown["actions"] = ", ".join(session["actions"])
     width = max(map(len, shown))
     for name, value in shown.items():

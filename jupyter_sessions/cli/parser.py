@@ -55,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     command("apps", "what can be started")
     command("spawners", "where sessions can run")
     _start(command("start", "start a session"))
+    sub = command("presets", "the presets of an app")
+    _completer(sub.add_argument("app", help="which app"), _apps)
     sub = command("list", "your sessions")
     sub.add_argument("-a", "--all", action="store_true", help="the ended ones too")
     _session(command("show", "all about one session"))
@@ -97,6 +99,16 @@ def _start(sub: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an option of the app; may be repeated",
     )
+    sub.add_argument(
+        "-r",
+        "--resource",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a resource of the spawner; may be repeated",
+    )
+    preset = sub.add_argument("--preset", help="begin with what is kept under this name")
+    _completer(preset, _presets)
     sub.add_argument("-C", "--cwd", help="the folder to start in (default: this one)")
     sub.add_argument("-t", "--timeout", type=duration, help="end it after 90s, 15m, 2h, 1d")
     sub.add_argument("--wait", action="store_true", help="return when it runs, or has failed")
@@ -125,6 +137,23 @@ def _apps(**_: Any) -> list[str]:
     from ..apps.folders import Broken, folders, read_folder
 
     return [a.name for f in folders() for a in read_folder(f) if not isinstance(a, Broken)]
+
+
+def _presets(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    from pathlib import Path
+
+    from jupyter_core.paths import jupyter_data_dir
+
+    from ..errors import SessionError
+    from ..preferences import Preferences
+
+    app = getattr(parsed_args, "app", None)
+    if app not in _apps():
+        return []
+    try:
+        return list(Preferences(Path(jupyter_data_dir(), "jupyter_sessions")).read(app).presets)
+    except SessionError:
+        return []
 
 
 def _sessions(**_: Any) -> dict[str, str]:

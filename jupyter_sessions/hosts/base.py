@@ -50,6 +50,10 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         """Whether `path` (absolute) is a directory that the user may enter."""
 
     @abstractmethod
+    async def is_file(self, path: str) -> bool:
+        """Whether `path` (absolute) is a file that the user may read."""
+
+    @abstractmethod
     async def has(self, kind: str, name: str) -> bool:
         """Whether something that an app requires is there.
 

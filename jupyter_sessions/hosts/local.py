@@ -44,6 +44,12 @@ class LocalHost(Host):
 
         return await asyncio.to_thread(usable)
 
+    async def is_file(self, path: str) -> bool:
+        def usable() -> bool:
+            return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
+
+        return await asyncio.to_thread(usable)
+
     async def has(self, kind: str, name: str) -> bool:
         return await asyncio.to_thread(HAS[kind], name)
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from traitlets import Float, Instance, Unicode
 from traitlets.config import LoggingConfigurable
@@ -35,6 +35,8 @@ class Launch:
         Seconds between asking the app to end and killing it.
     timeout
         Seconds that the app may live; None for no limit.
+    resources
+        What people asked of this spawner, complete with defaults: fits its `options_schema`.
     log_bytes
         The most that its log may take on disk.
     """
@@ -50,7 +52,47 @@ class Launch:
     stop_argv: tuple[str, ...] | None = None
     stop_grace: float = 5
     timeout: float | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)
     log_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the processes of one session use.
+
+    Parameters
+    ----------
+    cpu
+        Processors busy since the sample before: 1.5 is one and a half.
+    memory
+        Bytes of memory that is theirs alone.
+    processes
+        How many there are.
+    samples
+        Oldest first: epoch seconds, processors, bytes.
+    """
+
+    cpu: float
+    memory: int
+    processes: int
+    samples: tuple[tuple[float, float, int], ...]
+
+
+@runtime_checkable
+class ReportsUsage(Protocol):
+    """What a spawner has that can tell what its sessions use."""
+
+    async def usage(self, handles: Mapping[str, Handle]) -> Mapping[str, Usage]:
+        """What the sessions `handles` (by session id) use, as it was sampled last.
+
+        Called for each question of a front end, once for all sessions. Reads what is there and
+        measures nothing itself. Leave out those about which nothing is known.
+
+        Raises
+        ------
+        SpawnerError
+            If the backend did not answer: nothing is shown then.
+        """
 
 
 class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
@@ -134,5 +176,5 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         return ""
 
     def options_schema(self) -> dict[str, Any]:
-        """The JSON Schema of the options that people may set for this spawner."""
+        """The JSON Schema of the resources that people may ask for: see ``app.schema.json``."""
         return {"type": "object", "properties": {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,18 @@ from traitlets import default
 
 from ..routes import Address
 from ..session import Handle, Report, Status
-from .base import Launch, Spawner
+from .base import Launch, Spawner, Usage
+
+LOW = 10
+"""Steps of niceness for a low priority: others' work then gets about nine tenths of a processor."""
+PRIORITY: Mapping[str, Any] = {
+    "type": "string",
+    "title": "Priority",
+    "description": "low: it gives way to other programs while the processors are busy.",
+    "enum": ["normal", "low"],
+    "default": "normal",
+    "x-advanced": True,
+}
 
 STATUSES = {
     "starting": Status.STARTING,
@@ -54,6 +66,7 @@ class ProcessSpawner(Spawner):
                 },
                 "log": {"max_bytes": launch.log_bytes},
                 "timeout": launch.timeout,
+                "nice": LOW if launch.resources.get("priority") == "low" else 0,
             },
         )
 
@@ -82,6 +95,16 @@ class ProcessSpawner(Spawner):
     async def note(self, handle: Handle, line: str) -> None:
         await self.host.runner("note", {"directory": handle["directory"], "line": line})
 
+    async def usage(self, handles: Mapping[str, Handle]) -> Mapping[str, Usage]:
+        directories = {sid: str(h["directory"]) for sid, h in handles.items() if "directory" in h}
+        answer = await self.host.runner("usage", {"directories": list(directories.values())})
+        told: dict[str, Any] = answer["usages"]
+        usages = {sid: _usage(told.get(directory)) for sid, directory in directories.items()}
+        return {sid: usage for sid, usage in usages.items() if usage is not None}
+
+    def options_schema(self) -> dict[str, Any]:
+        return {"type": "object", "properties": {"priority": PRIORITY}}
+
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         return self.host.follow(f"{handle['directory']}/log", lines, follow)
 
@@ -97,6 +120,22 @@ def _report(status: Mapping[str, Any]) -> Report | None:
         return _read(status) if status["status"] in STATUSES else None
     except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
         return None  # its files were tampered with: the other sessions go on
+
+
+def _usage(told: Any) -> Usage | None:
+    """What the runner wrote; None if it is not there or not what it would write."""
+    try:
+        samples = tuple((_finite(at), _finite(cpu), int(mem)) for at, cpu, mem in told["samples"])
+        return Usage(_finite(told["cpu"]), int(told["memory"]), int(told["processes"]), samples)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _finite(value: Any) -> float:
+    """`value` as a number that JSON has."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{number} is not finite")
+    return number
 
 
 def _read(status: Mapping[str, Any]) -> Report:

@@ -234,6 +234,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # a body that nobody reads is not the next request
         path, _, query = self.path.partition("?")
+        if path == "/" and (wanted := self._wanted(query)):
+            self._redirect("./" + wanted, "")
+            return
         try:
             found = self.folder.open(path)
             if not isinstance(found, str):
@@ -308,6 +311,23 @@ class Handler(BaseHTTPRequestHandler):
         if (condition := self.headers.get("If-Range")) is None:
             return True
         return condition.strip() == etag or _parse_date(condition) == int(modified)
+
+    def _wanted(self, query: str) -> str:
+        """Where the file is that ``?open=<path>`` asks for; empty if it is not in the folder.
+
+        The path is the file system's, as the person saw it: its folders may be links.
+        """
+        found = urllib.parse.parse_qs(query, errors="surrogateescape").get("open", [""])[0]
+        if not found.startswith("/") or "\0" in found:
+            return ""
+        parent, name = os.path.split(found)
+        inside = Path(os.path.realpath(parent))
+        if not name or not inside.is_relative_to(self.folder.root):
+            return ""
+        parts = [*inside.relative_to(self.folder.root).parts, name]
+        if any(part.startswith(".") and not self.folder.hidden for part in parts) or name == "..":
+            return ""
+        return "/".join(urllib.parse.quote(os.fsencode(part), safe="") for part in parts)
 
     def _index_page(self, path: str) -> BinaryIO | None:
         with suppress(Refused):
