@@ -181,7 +181,16 @@ export function fillNewMenu(
 }
 
 function show(menu: Menu, x: number, y: number): void {
-  // A menu is still needed while its command is on its way.
-  menu.aboutToClose.connect(() => requestAnimationFrame(() => menu.dispose()));
+  const before = document.activeElement;
+  menu.aboutToClose.connect(() => {
+    // People go on where they were; a dialog that a command opens takes the focus afterwards.
+    if (before instanceof HTMLElement) {
+      before.focus();
+    }
+    // The menu is still needed while its command is on its way.
+    requestAnimationFrame(() => {
+      menu.dispose();
+    });
+  });
   menu.open(x, y);
 }

@@ -125,6 +125,8 @@ export interface IForm {
   readonly project: { readonly origin: string; readonly problem: string } | null;
   readonly presets: { readonly [name: string]: IChoices };
   readonly limits: { readonly max_timeout: number | null };
+  /** Why what was remembered, and the presets, cannot be read; empty if they can. */
+  readonly problem?: string;
 }
 
 /** What the processes of a session use. */

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import yaml
-from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
+from playwright.sync_api import Browser, Frame, Locator, Page, expect
 
 from .server import TOKEN, Home, JupyterServer, wait
 
@@ -160,12 +160,17 @@ class Lab:
     @property
     def tab(self) -> Locator:
         """The session's tab that is in front."""
-        return self.page.locator(".jp-SessionTab:visible")
+        return self.page.locator(".jp-sessions-tab:visible")
 
-    @property
-    def frame(self) -> FrameLocator:
-        """The app in it."""
-        return self.tab.locator("iframe").content_frame
+    def frame(self) -> Frame:
+        """The app in that tab, once it is shown."""
+        element = self.tab.locator("iframe")
+        expect(element).to_be_visible()
+        handle = element.element_handle()
+        assert handle is not None
+        frame = handle.content_frame()
+        assert frame is not None
+        return frame
 
     @property
     def toasts(self) -> Locator:
