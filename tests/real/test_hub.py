@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from . import desktop, vscode
 from .server import BIN, free_port, wait
@@ -206,3 +206,17 @@ def test_two_people_behind_a_hub(hub: Hub, people: tuple[Person, Person], result
     ada.page.goto(f"{ada.base}lab")
     for session in (editor, screen, echo):
         assert ada.fetch("POST", f"{API}/sessions/{session['id']}/stop")["target"] == "stopped"
+
+
+def test_the_front_end_starts_shows_and_stops_a_session(people: tuple[Person, Person]) -> None:
+    ada, _ = people
+    page = ada.page
+    (ada.work / "hers.txt").write_text("hers alone\n")
+    page.locator(".jp-Launcher").get_by_role("button", name="Files", exact=True).click()
+    expect(page.frame_locator(".jp-sessions-tab iframe").get_by_text("hers.txt")).to_be_visible()
+    page.get_by_role("tab", name="Sessions").first.click()
+    card = page.get_by_role("group", name="Files: Running", exact=True)
+    expect(card).to_be_visible()
+    card.get_by_role("button", name="Stop Files").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    expect(page.locator(".jp-sessions-tab").get_by_role("status")).to_contain_text(["Stopped"])
