@@ -1,5 +1,6 @@
 /** From a tile to a session: asks what needs asking, starts, and opens what has been started. */
 
+import { PathExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { JSONObject } from '@lumino/coreutils';
 import { showLaunchDialog } from './launchdialog';
@@ -23,7 +24,10 @@ export interface IStartOptions {
  */
 export async function startSession(options: IStartOptions): Promise<ISession | null> {
   const { model, settings, trans, request, ask } = options;
-  const form = await model.transport.form(request.app, request.cwd);
+  const folder =
+    request.cwd ??
+    (request.file === undefined ? undefined : PathExt.dirname(request.file));
+  const form = await model.transport.form(request.app, folder);
   const policy = settings.now.askBeforeStart;
   if (ask || policy === 'always' || needsAsking(form, request, policy === 'choices')) {
     return showLaunchDialog({

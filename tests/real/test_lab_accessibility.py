@@ -85,6 +85,74 @@ def test_panel(window: Lab, home: Home, server: JupyterServer, colours: str, res
     assert overflowing(window) == []
 
 
+def test_launch_dialog(window: Lab, colours: str, results: Path) -> None:
+    window.tile("Linux desktop").click()
+    dialog = window.dialog
+    expect(dialog).to_contain_text("Start Linux desktop")
+    dialog.get_by_role("button", name="Advanced").click()
+    assert violations(window, ".jp-Dialog") == []
+    dialog.get_by_label("Size at the start").fill("huge")
+    dialog.get_by_label("Working directory").fill("/no/such/folder")
+    dialog.get_by_role("button", name="Start", exact=True).click()
+    expect(dialog.get_by_label("Size at the start")).to_have_attribute("aria-invalid", "true")
+    expect(dialog.get_by_label("Size at the start")).to_be_focused()
+    assert violations(window, ".jp-Dialog") == []
+    window.page.screenshot(path=results / f"dialog-{colours}.png")
+    window.page.set_viewport_size({"width": 400, "height": 700})
+    window.page.screenshot(path=results / f"dialog-narrow-{colours}.png")
+
+
+def test_session_tab(
+    window: Lab, home: Home, server: JupyterServer, colours: str, results: Path
+) -> None:
+    lab.close_gate(home)
+
+    def check(name: str) -> None:
+        assert violations(window, ".jp-sessions-tab:not(.lm-mod-hidden)") == [], name
+        window.page.screenshot(path=results / f"tab-{name}-{colours}.png")
+
+    window.tile("Slow app").click()
+    expect(window.tab.get_by_role("list", name="Progress")).to_be_visible()
+    expect(window.tab).to_contain_text("warming up")
+    check("starting")
+    lab.open_gate(home)
+    expect(window.frame().get_by_text("It has taken its time")).to_be_visible()
+    check("running")
+    window.tab.get_by_role("button", name="Stop").click()
+    window.dialog.get_by_role("button", name="Stop").click()
+    expect(window.tab.get_by_role("status").filter(has_text="Stopped")).to_be_visible()
+    check("stopped")
+    gone = sessions(server)[0]["id"]
+    server.request("DELETE", f"{server.base_url}jupyter-sessions/v1/sessions/{gone}")
+    expect(window.tab).to_contain_text("Close")
+    check("forgotten")
+    window.tab.get_by_role("button", name="Close").click()
+    server.post("jupyter-sessions/v1/sessions", {"app": "broken", "name": "Broken one"})
+    window.show_panel()
+    window.unfold()
+    window.expect_card("Broken one", "Failed").press("Enter")
+    expect(window.tab.get_by_role("status").filter(has_text="Failed")).to_be_visible()
+    check("failed")
+
+
+def test_logs(window: Lab, server: JupyterServer, colours: str, results: Path) -> None:
+    server.start("files", name="Papers")
+    window.show_panel()
+    window.choose(window.expect_card("Papers", "Running"), "Logs")
+    log = window.page.locator(".jp-sessions-logTab")
+    expect(log).to_contain_text("Started")
+    log.locator(".cm-content").click()
+    window.page.keyboard.press("Control+f")
+    expect(log.get_by_role("textbox", name="Find")).to_be_focused()
+    assert violations(window, ".jp-sessions-logTab") == []
+    window.page.screenshot(path=results / f"log-{colours}.png")
+
+
+def sessions(server: JupyterServer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.get("jupyter-sessions/v1/sessions")["sessions"]
+    return found
+
+
 def narrow(window: Lab) -> None:
     """Make the sidebar 240 px wide, a little less than Lab usually allows, by its splitter."""
     box = window.panel.bounding_box()
