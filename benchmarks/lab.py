@@ -9,6 +9,7 @@ whose JupyterLab has the production build of the front end. Times are of this ma
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -38,22 +39,10 @@ LINES = 100_000
 
 WATCH = """
 (() => {
-  const seen = (window.seen = { told: [], shown: [], long: [] });
+  const seen = (window.seen = { shown: [], long: [] });
   new PerformanceObserver(list => {
     for (const entry of list.getEntries()) seen.long.push(entry.duration);
   }).observe({ type: 'longtask', buffered: true });
-  const Base = window.WebSocket;
-  window.WebSocket = class extends Base {
-    constructor(...args) {
-      super(...args);
-      this.addEventListener('message', event => {
-        if (typeof event.data !== 'string') return;
-        const told = JSON.parse(event.data);
-        if (!told.schema_id?.includes('jupyter_sessions') || !told.session) return;
-        seen.told.push([told.__timestamp__, told.session.state, told.id]);
-      });
-    }
-  };
   window.watchRow = name => {
     const panel = document.querySelector('#jp-sessions-panel');
     new MutationObserver(() => {
@@ -64,17 +53,25 @@ WATCH = """
   };
 })();
 """
-"""Notes when a change was told and when its row showed it, and every long task of the page."""
+"""Notes when a row showed a change, and every long task of the page."""
+
+EVENTS = """\
+import logging
+c.EventLogger.handlers = [logging.FileHandler({path!r})]
+"""
+"""Jupyter's configuration: each event goes into a file, with its time."""
 
 TALKER = {
     "title": "Talker",
     "command": [
         "{python}",
         "-c",
-        f"for n in range({LINES}): print(f'\\x1b[3{{n % 8}}mline {{n}}\\x1b[0m of a long log')\n"
+        f"for n in range({LINES}): "
+        "print('\\x1b[3%dmline %d\\x1b[0m of a long log' % (n % 8, n))\n"
         "import http.server, socketserver, sys\n"
-        "class H(http.server.SimpleHTTPRequestHandler):\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
         "    def address_string(self): return ''\n"
+        "    def do_GET(self): self.send_response(204); self.end_headers()\n"
         "socketserver.UnixStreamServer(sys.argv[1], H).serve_forever()",
         "{socket}",
     ],
@@ -88,6 +85,9 @@ def main() -> None:
     args = parser.parse_args()
     home = Home()
     lab.prepare(home, talker=TALKER)
+    events = home.path / "events"
+    config = home.path / ".jupyter/jupyter_server_config.py"
+    config.write_text(EVENTS.format(path=str(events)))
     server = JupyterServer(home)
     try:
         with sync_playwright() as playwright:
@@ -95,7 +95,12 @@ def main() -> None:
             with lab.window(browser, server) as window:
                 window.page.add_init_script(WATCH)
                 window.open().show_panel()
-                rows = [*changes(window), *idle(window), *long_log(window), *many(window, home)]
+                rows = [
+                    *changes(window, events),
+                    *idle(window),
+                    *long_log(window),
+                    *many(window, home),
+                ]
             browser.close()
     finally:
         home.remove()
@@ -105,28 +110,31 @@ def main() -> None:
         args.output.write_text(text)
 
 
-def changes(window: Lab) -> Iterator[tuple[str, str]]:
+def changes(window: Lab, events: Path) -> Iterator[tuple[str, str]]:
     """From the event on the server to the row in the panel."""
     server = window.server
     session = server.start("files", name="Changing")
     window.expect_card("Changing", "Running")
     window.page.evaluate("watchRow('Changing')")
-    window.page.evaluate("seen.told.length = 0; seen.shown.length = 0")
+    window.page.evaluate("seen.shown.length = 0")
     for attempt in range(2, CHANGES + 2):
         server.post(f"jupyter-sessions/v1/sessions/{session['id']}/restart")
         until(lambda n=attempt: server.session(session["id"])["attempt"] == n)  # type: ignore[misc]
         server.wait_until_running(session["id"])
     window.expect_card("Changing", "Running")
-    seen: dict[str, Any] = window.page.evaluate("seen")
     names = {"created": "Submitting"}
-    told = [
-        (datetime.fromisoformat(when).timestamp() * 1e3, names.get(state, state.capitalize()))
-        for when, state, _ in seen["told"]
-    ]
+    told = []
+    for line in events.read_text().splitlines():
+        event: dict[str, Any] = json.loads(line)
+        if event.get("id") == session["id"] and "session" in event:
+            state = event["session"]["state"]
+            written = str(event["__timestamp__"]).removesuffix("Z")  # after the offset, that is
+            when = datetime.fromisoformat(written).timestamp() * 1e3
+            told.append((when, names.get(state, state.capitalize())))
     # A state that lasted less than a frame is told and never shown; what is shown was told.
     latencies = [
         at - max(when for when, state in told if state == label and when <= at)
-        for at, label in seen["shown"]
+        for at, label in window.page.evaluate("seen.shown")
     ]
     latencies.sort()
     yield (
@@ -142,7 +150,7 @@ def idle(window: Lab) -> Iterator[tuple[str, str]]:
         "request",
         lambda request: asked.append(request.url.partition("/jupyter-sessions/v1/")[2]),
     )
-    time.sleep(IDLE)
+    window.page.wait_for_timeout(IDLE * 1e3)  # which lets it tell of requests
     lists = [url for url in asked if url.partition("?")[0] == "sessions"]
     usage = [url for url in asked if url.startswith("usage")]
     yield f"requests of the list in {IDLE} s without a change", str(len(lists))
@@ -150,12 +158,13 @@ def idle(window: Lab) -> Iterator[tuple[str, str]]:
 
 
 def long_log(window: Lab) -> Iterator[tuple[str, str]]:
-    window.server.start("talker", name="Talker")
+    session = window.server.start("talker", name="Talker")
     card = window.expect_card("Talker", "Running")
     with long_tasks(window) as found:
         began = time.monotonic()
         window.choose(card, "Logs")
-        window.page.get_by_text(f"line {LINES - 1} of").wait_for(timeout=60_000)
+        # The manager's note of the URL, which comes last.
+        window.page.locator(".cm-line", has_text=session["id"]).wait_for(timeout=60_000)
         took = time.monotonic() - began
     yield f"a log of {LINES:,} lines in colour, until its end is shown", f"{took:.1f} s"
     yield "longest task meanwhile", longest(found)
