@@ -81,6 +81,10 @@ export class SessionsModel implements ISessionsModel {
     return this._problem;
   }
 
+  get problemStatus(): number {
+    return this._problemStatus;
+  }
+
   get usage(): UsageById {
     return this._usage;
   }
@@ -232,6 +236,7 @@ export class SessionsModel implements ISessionsModel {
       list = await this.transport.list();
     } catch (error) {
       const problem = error as IRequestProblem;
+      this._problemStatus = problem.status;
       this._setConnection(
         problem.status === 0 ? 'offline' : 'polling',
         problem.message
@@ -257,6 +262,7 @@ export class SessionsModel implements ISessionsModel {
     }
     this._unreadable = list.unreadable;
     const connected = this.transport.events.connected;
+    this._problemStatus = 0;
     this._sort(false);
     this._setConnection(connected ? 'live' : 'polling', '', true);
     if (connected) {
@@ -343,6 +349,7 @@ export class SessionsModel implements ISessionsModel {
   private _usage: UsageById = {};
   private _connection: Connection = 'loading';
   private _problem = '';
+  private _problemStatus = 0;
   private _skew = 0;
   private _watchers = 0;
   private _isDisposed = false;

@@ -234,6 +234,8 @@ export interface ISessionsModel extends IDisposable {
   readonly connection: Connection;
   /** Why the server could not be asked, for people; empty if it could. */
   readonly problem: string;
+  /** The HTTP status of that problem; 0 if there was no answer, or no problem. */
+  readonly problemStatus: number;
   /** By id; of those that run while somebody watches (`watchUsage`). */
   readonly usage: UsageById;
   /** Epoch milliseconds, by the server's clock as far as it is known. */

@@ -124,13 +124,22 @@ describe('colours', () => {
   });
 
   it('takes no impossible ones', () => {
-    for (const parameters of ['38;5;256', '38;2;1;2;300', '38;7', '38', 'x', '39;400']) {
+    for (const parameters of [
+      '38;5;256',
+      '38;2;1;2;300',
+      '38;7',
+      '38',
+      'x',
+      '39;400'
+    ]) {
       expect(select(PLAIN, parameters)).toBe(PLAIN);
     }
   });
 
   it('gives exact colours as properties, which cannot be anything else', () => {
-    expect(styleOf(select(PLAIN, '38;2;255;0;16'))).toBe('--jp-sessions-front: #ff0010');
+    expect(styleOf(select(PLAIN, '38;2;255;0;16'))).toBe(
+      '--jp-sessions-front: #ff0010'
+    );
     expect(styleOf(select(PLAIN, '48;2;0;0;1'))).toBe('--jp-sessions-back: #000001');
     expect(styleOf(select(PLAIN, '31'))).toBe('');
   });
@@ -178,7 +187,9 @@ describe('pieces', () => {
     const expected = parse([whole]).map(marked);
     expect(expected).toHaveLength(6);
     for (let at = 0; at <= whole.length; at++) {
-      expect(parse([whole.slice(0, at), whole.slice(at)]).map(marked)).toEqual(expected);
+      expect(parse([whole.slice(0, at), whole.slice(at)]).map(marked)).toEqual(
+        expected
+      );
     }
     expect(parse(whole.split('')).map(marked)).toEqual(expected);
   });

@@ -210,7 +210,10 @@ export class FakeTransport implements ITransport {
   deletePreset(name: string, preset: string): Promise<void> {
     return this._answer(`deletePreset ${name} ${preset}`, () => undefined);
   }
-  async *log(id: string): AsyncIterable<string> {
+  async *log(
+    id: string,
+    _options?: Parameters<ITransport['log']>[1]
+  ): AsyncIterable<string> {
     this.asked.push(`log ${id}`);
     for (const line of this.lines) {
       await this.gate;

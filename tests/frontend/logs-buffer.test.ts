@@ -97,7 +97,13 @@ describe('a stream that begins anew', () => {
     view.draw();
     buffer.restart();
     const { given } = view;
-    for (const piece of ['on', 'e\ntwo\n\x1b[31', 'mthree\x1b[0m', '\n', 'four\nfive\n']) {
+    for (const piece of [
+      'on',
+      'e\ntwo\n\x1b[31',
+      'mthree\x1b[0m',
+      '\n',
+      'four\nfive\n'
+    ]) {
       buffer.push(piece);
       view.draw();
       expect(view.lines.slice(0, 3)).toEqual(['one', 'two', 'three']);

@@ -55,14 +55,14 @@ class Stream {
 class Transport extends FakeTransport {
   readonly streams: Stream[] = [];
 
-  override log(
+  override async *log(
     id: string,
-    { signal }: { signal?: AbortSignal }
-  ): AsyncGenerator<string> & AsyncIterable<string> {
+    options?: { signal?: AbortSignal }
+  ): AsyncIterable<string> {
     this.asked.push(`log ${id}`);
-    const stream = new Stream(signal);
+    const stream = new Stream(options?.signal);
     this.streams.push(stream);
-    return stream[Symbol.asyncIterator]();
+    yield* stream;
   }
 
   /** As the server has it, and tells it if somebody listens. */
@@ -260,13 +260,11 @@ describe('a log that nobody looks at', () => {
 
   it('hands nothing on any more', async () => {
     await begin();
-    transport.streams[0]!.say('x'.repeat(1_000_000));
+    transport.streams[0]!.say('too late');
     follower.pause();
     follower.resume();
     await vi.advanceTimersByTimeAsync(100);
-    const again = sink.heard.indexOf('restart');
-    expect(again).toBeGreaterThan(0);
-    expect(sink.heard.slice(again + 1)).toEqual([]);
+    expect(sink.heard).toEqual(['begin 1', 'restart']);
   });
 
   it('is not read again if all of it is there', async () => {

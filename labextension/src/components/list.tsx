@@ -4,7 +4,8 @@ import { FilterBox } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { CommandIDs } from '../commandids';
 import { hasEnded, place, stateLabel } from '../format';
-import type { ISession } from '../tokens';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { Connection, ISession } from '../tokens';
 import { Card } from './card';
 import { usePanel } from './context';
 import { useSignal } from './hooks';
@@ -140,10 +141,7 @@ function Trouble(): React.JSX.Element | null {
   const { model, commands, trans } = usePanel();
   const connection = useSignal(model.changed, () => model.connection);
   const problem = useSignal(model.changed, () => model.problem);
-  const text =
-    connection === 'offline'
-      ? trans.__('The Jupyter server does not answer. Sessions go on without it.')
-      : problem;
+  const text = trouble(connection, problem, model.problemStatus, trans);
   return (
     <div role="status">
       {text && (
@@ -159,6 +157,26 @@ function Trouble(): React.JSX.Element | null {
       )}
     </div>
   );
+}
+
+function trouble(
+  connection: Connection,
+  problem: string,
+  status: number,
+  trans: TranslationBundle
+): string {
+  if (connection === 'offline') {
+    return trans.__('The Jupyter server does not answer. Sessions go on without it.');
+  }
+  if (status === 401 || status === 403) {
+    return trans.__('You are not logged in any more. Load the page again to log in.');
+  }
+  if (status === 404) {
+    return trans.__(
+      'This Jupyter server knows nothing of sessions: jupyter_sessions is not enabled there.'
+    );
+  }
+  return problem;
 }
 
 /** Sessions whose record is damaged: all that can be done is to end and forget them. */

@@ -1,26 +1,4 @@
-import { MainAreaWidget } from '@jupyterlab/apputils';
-import type { TranslationBundle } from '@jupyterlab/translation';
-import type { CommandRegistry } from '@lumino/commands';
-import { Widget } from '@lumino/widgets';
-import type { ISessionsModel } from '../tokens';
+/** Logs: a view that follows one, and a tab for it. */
 
-export class LogView extends Widget {
-  constructor(options: {
-    id: string;
-    model: ISessionsModel;
-    trans: TranslationBundle;
-  }) {
-    super();
-    this.sessionId = options.id;
-  }
-  readonly sessionId: string;
-}
-
-export function createLogTab(options: {
-  id: string;
-  model: ISessionsModel;
-  trans: TranslationBundle;
-  commands: CommandRegistry;
-}): MainAreaWidget<LogView> {
-  return new MainAreaWidget({ content: new LogView(options) });
-}
+export { LogView, type ILogViewOptions } from './view';
+export { createLogTab } from './tab';
