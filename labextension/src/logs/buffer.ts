@@ -100,11 +100,6 @@ export class LogBuffer {
     return { dropped, kept, lines, hasMore: this._clean < this._lines.length };
   }
 
-  /** Everything, as text. */
-  get text(): string {
-    return this._lines.map(line => line.text).join('\n');
-  }
-
   private _add(line: ILine): void {
     if (this._passed !== null) {
       if (this._lines[this._passed]?.text === line.text) {

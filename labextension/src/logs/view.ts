@@ -68,7 +68,7 @@ export class LogView extends Widget {
     const most = compact ? MOST_COMPACT : MOST;
     this._buffer = new LogBuffer(most);
     this._follower = new LogFollower(id, model, this, most);
-    this._follower.statusChanged.connect(this._onStatus, this);
+    this._follower.statusChanged.connect(this._say, this);
     this._editor.followingChanged.connect(this._onFollowing, this);
     model.changed.connect(this._onModel, this);
     this._onFollowing();
@@ -247,10 +247,6 @@ export class LogView extends Widget {
     return omitted === 0
       ? text
       : `${text} ${this._trans._n('… (%1 more character)', '… (%1 more characters)', omitted)}`;
-  }
-
-  private _onStatus(): void {
-    this._say();
   }
 
   private _onModel(): void {
