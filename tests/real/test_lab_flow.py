@@ -227,6 +227,7 @@ def test_a_file_is_opened_from_the_file_browser(window: Lab, server: JupyterServ
 
 
 def test_the_whole_way_by_keyboard_alone(window: Lab, server: JupyterServer) -> None:
+    server.request("DELETE", f"{server.base_url}jupyter-sessions/v1/apps/desktop/remembered")
     page = window.open().page
     keys = page.keyboard
     expect(window.tile("Linux desktop")).to_be_visible()
@@ -238,7 +239,8 @@ def test_the_whole_way_by_keyboard_alone(window: Lab, server: JupyterServer) -> 
     expect(chosen).to_contain_text("Start Linux desktop with Options")
     keys.press("Enter")
     expect(window.dialog).to_contain_text("Start Linux desktop")
-    keys.press("Tab")  # from the first field to the second
+    expect(window.dialog.get_by_label("Desktop environment")).to_be_focused()
+    keys.press("Tab")
     expect(window.dialog.get_by_label("Size at the start")).to_be_focused()
     keys.press("Enter")
     expect(window.tab).to_be_visible()
