@@ -185,6 +185,36 @@ def test_presets_are_saved_chosen_and_deleted(window: Lab, server: JupyterServer
     )
 
 
+def test_a_duplicate_begins_with_the_same_choices(window: Lab, server: JupyterServer) -> None:
+    chosen = {"options": {"geometry": "700x500"}, "resources": {"priority": "low"}, "cwd": "data"}
+    server.start("desktop", name="First", timeout=7200, **chosen)
+    window.open().show_panel()
+    window.choose(window.expect_card("First", "Running"), "Duplicate…")
+    expect(window.dialog.get_by_label("Size at the start")).to_have_value("700x500")
+    window.dialog.get_by_role("button", name="Start", exact=True).click()
+    expect(window.dialog).to_have_count(0)
+    first, second = sessions(server)
+    for field in ("options", "resources", "timeout", "cwd", "spawner"):
+        assert first[field] == second[field], field
+
+
+def test_a_notification_opens_what_is_ready(window: Lab, server: JupyterServer) -> None:
+    window.open()
+    server.start("files", name="Papers")
+    window.toasts.get_by_role("button", name="Open").click()
+    expect(window.frame().get_by_text("data")).to_be_visible()
+
+
+def test_the_running_panel_lists_and_stops(window: Lab, server: JupyterServer) -> None:
+    server.start("files", name="Papers")
+    window.open().page.get_by_role("tab", name="Running Terminals and Kernels").click()
+    item = window.page.locator(".jp-RunningSessions-item").filter(has_text="Papers")
+    item.hover()
+    item.locator(".jp-RunningSessions-itemShutdown").click()
+    wait(lambda: sessions(server)[0]["state"] == "stopped", 20, "the end")
+    expect(item).to_have_count(0)
+
+
 def test_a_reload_restores_tabs_logs_and_panel(window: Lab, server: JupyterServer) -> None:
     window.open().show_panel()
     window.tile("Files").click()

@@ -36,6 +36,8 @@ def test_start_open_and_stop_from_the_tree(page: Page, server: JupyterServer) ->
 
     window.menu("View", "Left Sidebar", "Show Sessions")
     card = window.expect_card("Files", "Running")
+    window.choose(card, "Logs")
+    expect(page.locator(".jp-sessions-logTab")).to_contain_text("Started")
     card.get_by_role("button", name="Stop Files").click()
     window.dialog.get_by_role("button", name="Stop").click()
     wait(

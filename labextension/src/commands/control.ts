@@ -3,9 +3,36 @@
 import { Dialog, InputDialog, showDialog } from '@jupyterlab/apputils';
 import { CommandIDs } from '../commandids';
 import { duration, hasEnded } from '../format';
+import type { ISession } from '../tokens';
 import { attempt, ID_SCHEMA, idOf, may, type ICommandOptions } from './shared';
 
-export function addControl({ app, model, settings, trans }: ICommandOptions): void {
+/** Whether people let the app of `session` end; asked only if something can be lost. */
+async function mayEnd(
+  session: ISession,
+  title: string,
+  label: string,
+  { settings, trans }: ICommandOptions
+): Promise<boolean> {
+  if (!settings.now.confirmStop || session.state !== 'running') {
+    return true;
+  }
+  const answer = await showDialog({
+    title,
+    body: trans.__('What is not saved in it is lost.'),
+    checkbox: { label: trans.__('Do not ask me again'), checked: false },
+    buttons: [
+      Dialog.cancelButton({ label: trans.__('Cancel') }),
+      Dialog.warnButton({ label })
+    ]
+  });
+  if (answer.button.accept && answer.isChecked) {
+    await settings.set('confirmStop', false);
+  }
+  return answer.button.accept;
+}
+
+export function addControl(options: ICommandOptions): void {
+  const { app, model, trans } = options;
   const { commands } = app;
 
   commands.addCommand(CommandIDs.stop, {
@@ -17,22 +44,9 @@ export function addControl({ app, model, settings, trans }: ICommandOptions): vo
       if (!session) {
         return;
       }
-      if (settings.now.confirmStop && session.state === 'running') {
-        const answer = await showDialog({
-          title: trans.__('Stop %1?', session.name),
-          body: trans.__('What is not saved in it is lost.'),
-          checkbox: { label: trans.__('Do not ask me again'), checked: false },
-          buttons: [
-            Dialog.cancelButton({ label: trans.__('Cancel') }),
-            Dialog.warnButton({ label: trans.__('Stop') })
-          ]
-        });
-        if (!answer.button.accept) {
-          return;
-        }
-        if (answer.isChecked) {
-          await settings.set('confirmStop', false);
-        }
+      const title = trans.__('Stop %1?', session.name);
+      if (!(await mayEnd(session, title, trans.__('Stop'), options))) {
+        return;
       }
       await attempt(trans, trans.__('%1 could not be stopped', session.name), () =>
         model.stop(session.id)
@@ -55,18 +69,9 @@ export function addControl({ app, model, settings, trans }: ICommandOptions): vo
       if (!session) {
         return;
       }
-      if (settings.now.confirmStop && session.state === 'running') {
-        const answer = await showDialog({
-          title: trans.__('Restart %1?', session.name),
-          body: trans.__('What is not saved in it is lost.'),
-          buttons: [
-            Dialog.cancelButton({ label: trans.__('Cancel') }),
-            Dialog.warnButton({ label: trans.__('Restart') })
-          ]
-        });
-        if (!answer.button.accept) {
-          return;
-        }
+      const title = trans.__('Restart %1?', session.name);
+      if (!(await mayEnd(session, title, trans.__('Restart'), options))) {
+        return;
       }
       await attempt(trans, trans.__('%1 could not be started', session.name), () =>
         model.restart(session.id)

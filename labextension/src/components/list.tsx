@@ -63,6 +63,19 @@ export function SessionList(): React.JSX.Element {
     cards[Math.max(0, Math.min(next, cards.length - 1))]?.focus();
   };
 
+  const cards = (some: readonly ISession[], label: string): React.JSX.Element => (
+    <ul className="jp-sessions-list" aria-label={label}>
+      {some.map(session => (
+        <Card
+          key={session.id}
+          session={session}
+          isCurrent={session.id === stop}
+          onFocus={setCurrent}
+        />
+      ))}
+    </ul>
+  );
+
   if (connection === 'loading') {
     return <p className="jp-sessions-empty">{trans.__('Looking for sessions…')}</p>;
   }
@@ -80,16 +93,7 @@ export function SessionList(): React.JSX.Element {
         </div>
       )}
       <div className="jp-sessions-scroller" ref={scroller} onKeyDown={onKeyDown}>
-        <ul className="jp-sessions-list" aria-label={trans.__('Sessions')}>
-          {open.map(session => (
-            <Card
-              key={session.id}
-              session={session}
-              isCurrent={session.id === stop}
-              onFocus={setCurrent}
-            />
-          ))}
-        </ul>
+        {cards(open, trans.__('Sessions'))}
         {open.length === 0 && <Nothing isFiltered={filter !== ''} />}
         <Unreadable />
         {ended.length > 0 && (
@@ -106,18 +110,7 @@ export function SessionList(): React.JSX.Element {
               </button>
               {unfolded && <ForgetAll />}
             </h3>
-            {unfolded && (
-              <ul className="jp-sessions-list" aria-label={trans.__('Ended sessions')}>
-                {ended.map(session => (
-                  <Card
-                    key={session.id}
-                    session={session}
-                    isCurrent={session.id === stop}
-                    onFocus={setCurrent}
-                  />
-                ))}
-              </ul>
-            )}
+            {unfolded && cards(ended, trans.__('Ended sessions'))}
           </section>
         )}
       </div>
