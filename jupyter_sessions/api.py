@@ -16,6 +16,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 from tornado.iostream import StreamClosedError
 
+from .apps.app import ICONS
 from .errors import InvalidRequest, NotFound, SessionError
 from .manager import SessionManager
 from .usage import KEPT
@@ -138,7 +139,7 @@ class IconHandler(SessionsAPIHandler):
         picture = await asyncio.to_thread(icon.read_bytes)
         self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         self.set_header("Cache-Control", "private, max-age=3600")
-        self.finish(picture, set_content_type="image/svg+xml")
+        self.finish(picture, set_content_type=ICONS[icon.suffix.lower()])
 
 
 class FormHandler(SessionsAPIHandler):

@@ -9,11 +9,13 @@ from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Float
 
 from .api import NAMESPACE, handlers
+from .apps.server_proxy import configured_servers, server_names
 from .events import EventEmitter
 from .gateway import Gateway, Tuning
 from .locating import Locator
 from .manager import SessionManager
 from .monitoring import SessionCollector
+from .old_urls import OldUrls
 from .session import Session, State
 
 
@@ -41,6 +43,13 @@ class SessionsExtension(ExtensionApp):
         True,
         help="""Hand open websockets to a process of their own, so that desktops and terminals
         stay fluent while Jupyter is busy. It is started with the first websocket.""",
+    ).tag(config=True)
+
+    server_proxy_urls = Bool(
+        False,
+        help="""Lead the URLs that jupyter-server-proxy would serve, `<base_url><server>/…`, to a
+        session of that server, and start one if none runs. Has no effect while
+        jupyter-server-proxy is enabled itself.""",
     ).tag(config=True)
 
     manager: SessionManager
@@ -78,6 +87,9 @@ class SessionsExtension(ExtensionApp):
     def initialize_handlers(self) -> None:
         """Add the REST API and the gateway to the server's URLs."""
         self.handlers.extend(handlers())
+        if self.server_proxy_urls and not self._is_enabled("jupyter_server_proxy"):
+            servers = configured_servers(self.manager.config)
+            self.handlers.extend(OldUrls(self.manager, server_names(servers)).handlers())
         web_app = self._server().web_app
         web_app.add_handlers(".*$", self.gateway.rules(web_app))  # type: ignore[no-untyped-call]
 
@@ -106,6 +118,10 @@ class SessionsExtension(ExtensionApp):
             self.gateway.forget_session(before.id)
         elif after.state is not State.RUNNING or after.attempt.number != before.attempt.number:
             self.gateway.close_session(after.id)
+
+    def _is_enabled(self, extension: str) -> bool:
+        found = self._server().extension_manager.extensions.get(extension)
+        return found is not None and found.enabled
 
     def _server(self) -> ServerApp:
         assert self.serverapp is not None  # noqa: S101 - an extension is initialised by its server

@@ -63,4 +63,6 @@ def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -
         timeout=session.timeout,
         resources=session.resources,
         log_bytes=log_bytes,
+        port=app.port,
+        socket=app.socket,
     )

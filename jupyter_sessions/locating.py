@@ -53,6 +53,7 @@ class Locator:
             strip=app.prefix == "strip",
             request_headers=app.request_headers,
             response_headers=app.response_headers,
+            paths=app.paths,
         )
 
     async def _waiting(self, session: Session) -> Waiting:

@@ -16,6 +16,8 @@ from traitlets import Dict, Enum, Float, Int, Unicode
 from traitlets.config import LoggingConfigurable
 
 from .apps.catalogue import Catalogue
+from .apps.server_proxy import configured_servers
+from .apps.sources import all_sources
 from .connections import Connections
 from .errors import (
     Conflict,
@@ -104,6 +106,17 @@ class SessionManager(LoggingConfigurable):
         help="""What to do with apps that can only listen on a TCP port, which every user of the
         machine can reach: say so, refuse to start them, or nothing.""",
     ).tag(config=True)
+    apps = Dict(
+        help="""Apps by name, over those of folders and packages: `{"shiny": {"title": …,
+        "command": […]}}`, with the fields of `app.yaml`.""",
+    ).tag(config=True)
+    server_proxy_apps = Enum(
+        ["sessions", "off"],
+        default_value="sessions",
+        help="""What becomes of servers that are defined for jupyter-server-proxy (by packages, and
+        in `ServerProxy.servers`): apps that run as sessions, or nothing. jupyter-server-proxy
+        itself, if it is enabled, is not touched by this.""",
+    ).tag(config=True)
     log_bytes = Int(
         10_000_000,
         min=10_000,
@@ -137,7 +150,10 @@ class SessionManager(LoggingConfigurable):
         self.store = SessionStore(root)
         spawners = build_spawners(self.spawners, build_hosts(self.hosts, self), self)
         self._places: Mapping[str, Spawner] = spawners
-        self.offers = Offers(Catalogue(self.log), spawners, self.open_ports)
+        servers = configured_servers(self.config)
+        proxied = None if self.server_proxy_apps == "off" else servers
+        catalogue = Catalogue(self.log, all_sources(self.apps, proxied))
+        self.offers = Offers(catalogue, spawners, self.open_ports)
         self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)
         self.ledger = Ledger(self.store, Ownership(root), self.log, self._noticed)
         self.connections = Connections()

@@ -42,11 +42,12 @@ class Offers:
                 "category": "Broken",
                 "options": {},
                 "available": False,
-                "unavailable_reason": f"{item.origin}: {item.message}",
+                "unavailable_reason": f"{item.where}: {item.message}",
                 "notice": "",
                 "origin": item.origin,
                 "icon": False,
                 "open_in": "lab",
+                "launcher": True,
             }
             for item in broken
         ]
@@ -63,10 +64,11 @@ class Offers:
             "options": app.options,
             "available": not reason,
             "unavailable_reason": reason,
-            "notice": OPEN_PORT if warn else "",
+            "notice": " ".join(filter(None, [app.notice, OPEN_PORT if warn else ""])),
             "origin": app.origin,
             "icon": await asyncio.to_thread(lambda: app.icon is not None),
             "open_in": app.open_in,
+            "launcher": app.launcher,
         }
 
     async def spawners(self) -> list[dict[str, Any]]:

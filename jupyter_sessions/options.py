@@ -27,7 +27,17 @@ Conditional = Callable[[Schema], Iterable[Any]]
 
 
 class SchemaProblem(ValueError):
-    """A schema is wrong; the message names the field."""
+    """A schema is wrong; the message names the field.
+
+    Parameters
+    ----------
+    path
+        Where that is, what the schema stands under first, as far as it is known.
+    """
+
+    def __init__(self, message: str, path: Iterable[str | int]) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
 
 
 class OptionSchema:
@@ -69,25 +79,31 @@ class OptionSchema:
         try:
             Draft202012Validator.check_schema(self.schema, format_checker=checker)
         except SchemaError as problem:
-            where = ".".join([name, *(str(p) for p in problem.absolute_path)])
-            raise SchemaProblem(f"{where}: not a JSON Schema: {shorten(problem.message)}") from None
+            path = [name, *problem.absolute_path]
+            where = ".".join(str(p) for p in path)
+            sentence = f"{where}: not a JSON Schema: {shorten(problem.message)}"
+            raise SchemaProblem(sentence, path) from None
         for ref in _refs(self.schema):
             try:
                 self._resolver.lookup(ref)
             except Unresolvable:
-                raise SchemaProblem(f"{name}: there is nothing at $ref {ref!r}") from None
+                sentence = f"{name}: there is nothing at $ref {ref!r}"
+                raise SchemaProblem(sentence, [name]) from None
         try:
             declared = list(self._declarations(_all))
         except RecursionError:
-            raise SchemaProblem(f"{name}: its rules contain themselves") from None
+            raise SchemaProblem(f"{name}: its rules contain themselves", [name]) from None
         if unknown := self._tested() - {option for option, _ in declared}:
             raise SchemaProblem(
-                f"{name}: a rule asks for {min(unknown)}, which is declared nowhere but in its `if`"
+                f"{name}: a rule asks for {min(unknown)}, which is declared nowhere but in its"
+                " `if`",
+                [name],
             )
         for option, schema in declared:
             if "default" in schema:
                 for error in self._errors(schema["default"], schema):
-                    raise SchemaProblem(f"{name}.{option}.default: {shorten(error.message)}")
+                    sentence = f"{name}.{option}.default: {shorten(error.message)}"
+                    raise SchemaProblem(sentence, [name, "properties", option, "default"])
 
     @cached_property
     def properties(self) -> dict[str, dict[str, Any]]:

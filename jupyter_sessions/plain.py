@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,22 @@ LARGEST, DEEPEST = 20_000, 50
 
 
 class NotPlain(ValueError):
-    """A file holds something other than plain data; the message names the field."""
+    """A file holds something other than plain data; the message names the field.
+
+    Parameters
+    ----------
+    path
+        Where that is in the data, if it was read.
+    mark
+        Where that is in the file, line and column from 1, if it could not be read.
+    """
+
+    def __init__(
+        self, message: str, path: Sequence[str] = (), mark: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
+        self.mark = mark
 
 
 def read_yaml(path: Path, limit: int) -> Any:
@@ -44,7 +60,9 @@ def read_yaml(path: Path, limit: int) -> Any:
     except RecursionError:
         raise NotPlain("is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise NotPlain(" ".join(str(error).split())) from None
+        at = getattr(error, "problem_mark", None)
+        mark = None if at is None else (at.line + 1, at.column + 1)
+        raise NotPlain(" ".join(str(error).split()), mark=mark) from None
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         # What PyYAML raises for a value that only looks like a date, a number or a truth value.
         raise NotPlain(f"a value has the wrong form: {error}") from None
@@ -69,19 +87,19 @@ def check_plain(data: Any, whole: str) -> None:
         path, value = todo.pop()
         where = ".".join(path) or whole
         if len(path) > DEEPEST:
-            raise NotPlain(f"{path[0]}: it is nested too deeply, or contains itself")
+            raise NotPlain(f"{path[0]}: it is nested too deeply, or contains itself", path[:1])
         if isinstance(value, dict):
             for key, item in value.items():
                 if not isinstance(key, str):  # `on:` and `1:` are no texts in YAML
-                    raise NotPlain(f"{where}: put quotes around the key {key!r}")
+                    raise NotPlain(f"{where}: put quotes around the key {key!r}", path)
                 todo += [(path, key), ((*path, key), item)]
         elif isinstance(value, list):
             todo += [((*path, str(n)), item) for n, item in enumerate(value)]
         elif isinstance(value, str | float):
             if problem := unfit(value):
-                raise NotPlain(f"{where}: {problem}")
+                raise NotPlain(f"{where}: {problem}", path)
         elif value is not None and not isinstance(value, bool | int):
-            raise NotPlain(f"{where}: {value!r} is not plain data: put quotes around it")
+            raise NotPlain(f"{where}: {value!r} is not plain data: put quotes around it", path)
     raise NotPlain(f"it has more than {LARGEST} values")
 
 

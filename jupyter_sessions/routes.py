@@ -67,6 +67,9 @@ class Route:
         Set on every request to the app, after everything else; a value of None removes the header.
     response_headers
         The same for the app's answers.
+    paths
+        Paths below `prefix`, decoded, that the app knows by another name, and that name. Not for
+        upgrades.
     """
 
     session_id: str
@@ -75,6 +78,7 @@ class Route:
     strip: bool = True
     request_headers: Mapping[str, str | None] = field(default_factory=dict)
     response_headers: Mapping[str, str | None] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

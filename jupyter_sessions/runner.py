@@ -13,7 +13,9 @@ file                by       content
 =================== ======== =====================================================================
 ``launch.json``     start    what to run: ``version, session, attempt, argv, fields, env, cwd,
                              stop: {argv, grace}, log: {max_bytes}, timeout, nice`` (steps of
-                             niceness that the app is given, 0 if missing)
+                             niceness that the app is given, 0 if missing), ``port, socket``
+                             (where it listens whatever it is told, null or missing if it
+                             listens where it is told to)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
@@ -548,6 +550,14 @@ def unix_listens(path: str) -> bool:
     return connects(socket.AF_UNIX, path)
 
 
+def _own_file(path: str) -> bool:
+    """Whether `path` is ours. A fixed one may be where others can put theirs."""
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
 def connects(family: int, address: Any) -> bool:
     """Whether a connection to `address` is accepted."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -713,6 +723,9 @@ class Supervisor:
                 break
             self._log.say(f"Another process took port {self._port}.")
             reason = "start_failed"
+            if self._launch.get("port"):
+                message = f"Another process has port {self._port}, and the app knows no other."
+                break
         status = self._statuses.get(self._app) if self._app is not None else None
         outcome = end(reason, message, status, left)
         self._log.say(outcome["message"])
@@ -753,8 +766,12 @@ class Supervisor:
 
     def _make_endpoint(self, used: Set[str], fields: Dict[str, Any]) -> Optional[socket.socket]:
         """Add what the app needs of `used` to `fields`; return the socket that it inherits."""
-        if "port" in used:
-            fields["port"] = self._port = free_port()
+        fixed_port, fixed_socket = self._launch.get("port"), self._launch.get("socket")
+        if fixed_port or "port" in used:
+            fields["port"] = self._port = int(fixed_port) if fixed_port else free_port()
+        if fixed_socket:
+            fields["socket"] = self._socket = str(fixed_socket)
+            return None
         if not used & {"socket", "fd"}:
             return None
         try:
@@ -902,7 +919,7 @@ class Supervisor:
         """See whether the app listens (`_ready`). False if somebody else does in its place."""
         if self._socket is not None:
             self._address = {"scheme": "unix", "path": self._socket}
-            self._ready = unix_listens(self._socket)
+            self._ready = unix_listens(self._socket) and _own_file(self._socket)
         elif self._port is not None:
             host = "127.0.0.1"
             if PROC:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .apps.catalogue import Catalogue
+from .apps.app import Start
+from .apps.catalogue import Catalogue, definition_for
 from .connections import Connections
-from .errors import SessionError, SessionNotFound, SpawnerError, Unreachable
+from .errors import AppUnavailable, SessionError, SessionNotFound, SpawnerError, Unreachable
 from .launching import launch_of, session_app
 from .ledger import Ledger, utc_now
 from .polling import Poller
@@ -226,7 +227,14 @@ class Steps:
         """Start the attempt, or finish what a crash left half done."""
         spawner = self._spawners[session.spawner]
         if session.attempt.handle is None:
-            session = await self._refresh_app(session)
+            try:
+                session = await self._refresh_app(session)
+            except AppUnavailable as error:
+                refusal = error
+                await self._ledger.change_mine(
+                    session, lambda s: _failed(s, refusal.reason, refusal.message)
+                )
+                return
             oldest = session.attempt.number - PAST_KEPT
             await asyncio.to_thread(self._ledger.store.drop_attempts, session.id, oldest)
             if not self._ledger.ownership.mine(session.owner) or session.attempt.submitted:
@@ -270,11 +278,18 @@ class Steps:
                 await handles.aclose()
 
     async def _refresh_app(self, session: Session) -> Session:
-        """The session with its app as the catalogue has it now, if it still has it."""
+        """The session with its app as the catalogue has it now, if it still has it.
+
+        Raises
+        ------
+        AppUnavailable
+            If the app does not say what to run.
+        """
         apps, _ = await self._catalogue.load()
         if (app := apps.get(session.app)) is None:
             return session
-        definition, directory = app.definition, str(app.directory or "")
+        definition = await definition_for(app, Start(session.base_url, session.prefix))
+        directory = str(app.directory or "")
         return await self._ledger.change_mine(
             session, lambda s: replace(s, app_definition=definition, app_directory=directory)
         )

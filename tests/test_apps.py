@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from jupyter_sessions.hosts.local import LocalHost
 from .core import APP, write_app
 
 LOG = logging.getLogger(__name__)
+
+
+def catalogue_of(*places: Path) -> Catalogue:
+    """A catalogue of folders, first to last."""
+    return Catalogue(LOG, [partial(read_folder, place) for place in places])
 
 
 def with_options(**properties: Any) -> App:
@@ -100,6 +106,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"requires": [{"install": "x"}]}, "requires.0: "),
     ({"requires": [{"install": "x", "program": []}]}, "requires.0.program: "),
     ({"requires": [{"install": "x", "program": "a", "file": "b"}]}, "requires.0: "),
+    ({"ready": {"codes": "some"}}, "ready.codes: "),
+    ({"port": 0}, "port: "),
+    ({"port": "80"}, "port: "),
+    ({"socket": "run.sock"}, "socket: "),
+    ({"socket": "/a\nb"}, "socket: "),
+    ({"socket": "/" + 100 * "x"}, "socket: "),
+    ({"port": 80, "socket": "/x"}, "socket: it listens either"),
+    ({"paths": {"x": "/y"}}, "paths: "),
+    ({"paths": {"/x": "y"}}, "paths./x: "),
+    ({"paths": {"/x": "/y\r\nz"}}, "paths./x: "),
+    ({"launcher": "no"}, "launcher: "),
     ({"icon": "x.svg"}, "app.yaml: "),
     ({"options": CYCLE}, "options: it is nested too deeply, or contains itself"),
 ]
@@ -166,7 +183,7 @@ async def test_a_broken_file_is_one_named_problem_and_the_others_load(
     write_app(tmp_path, "good")
     path = write_app(tmp_path, "bad")
     path.write_bytes(content)
-    catalogue = Catalogue(LOG, lambda: [tmp_path])
+    catalogue = catalogue_of(tmp_path)
     for _ in range(2):
         apps, broken = await catalogue.load()
         assert list(apps) == ["good"]
@@ -186,7 +203,7 @@ async def test_what_is_no_file_is_one_named_problem_or_none(tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     (tmp_path / "README").write_text("")
     (tmp_path / "loop").symlink_to("loop")
-    apps, broken = await Catalogue(LOG, lambda: [tmp_path, tmp_path / "none"]).load()
+    apps, broken = await catalogue_of(tmp_path, tmp_path / "none").load()
     assert list(apps) == ["good"]
     assert {b.name for b in broken} == {"folder", "pipe", "loop"}
 
@@ -196,7 +213,7 @@ async def test_what_is_no_file_is_one_named_problem_or_none(tmp_path: Path) -> N
 
 async def test_later_folders_win(tmp_path: Path) -> None:
     places = [tmp_path / "1", tmp_path / "2"]
-    catalogue = Catalogue(LOG, lambda: places)
+    catalogue = catalogue_of(*places)
     for place in places:
         write_app(place, title=place.name)
     write_app(places[0], "other")
@@ -205,13 +222,12 @@ async def test_later_folders_win(tmp_path: Path) -> None:
     write_app(places[1], title=5)  # a broken one too: nothing else is started in its place
     apps, broken = await catalogue.load()
     assert (list(apps), [b.name for b in broken]) == (["other"], ["demo"])
-    places.reverse()
-    apps, broken = await catalogue.load()
+    apps, broken = await catalogue_of(*reversed(places)).load()
     assert (sorted(apps), broken) == (["demo", "other"], [])
 
 
 async def test_an_edited_app_needs_no_restart(tmp_path: Path) -> None:
-    catalogue = Catalogue(LOG, lambda: [tmp_path])
+    catalogue = catalogue_of(tmp_path)
     assert await catalogue.load() == ({}, [])
     path = write_app(tmp_path, title="One")
     first = await catalogue.app("demo")
@@ -231,7 +247,7 @@ async def test_an_unknown_app_gets_a_hint(tmp_path: Path, name: str, says: str) 
     write_app(tmp_path / "apps")
     write_app(tmp_path / "apps", "bad", title=5)
     with pytest.raises(AppNotFound) as caught:
-        await Catalogue(LOG, lambda: [tmp_path / "apps"]).app(name)
+        await catalogue_of(tmp_path / "apps").app(name)
     assert says in caught.value.message
 
 
@@ -240,7 +256,6 @@ def test_apps_come_from_jupyters_config_path_the_users_last(
 ) -> None:
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")  # in a virtual environment it is 1
-    assert folders()[0] == BUILTIN
     assert folders()[-1] == tmp_path / "jupyter_sessions" / "apps"
 
 

@@ -18,7 +18,7 @@ TOO_LONG = {"runner"}  # one file, because it is sent over
 LAYERS = [
     {"cli", "__init__"},
     {"extension"},
-    {"monitoring"},
+    {"monitoring", "old_urls"},
     {"api", "gateway", "events", "locating"},
     {"manager"},
     {"reconcile", "forms"},

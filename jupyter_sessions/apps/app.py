@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,10 +14,12 @@ from urllib.parse import quote
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
-from ..options import OptionSchema
-from ..plain import as_text, check_plain
+from ..options import OptionSchema, SchemaProblem
+from ..plain import NotPlain, as_text, check_plain
 from ..sentences import shorten
 
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""What an app may be called; the schema says the same."""
 FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 TARGET_FIELDS = frozenset({"socket", "port", "fd", "session_dir", "python"})
 """Fields that only the target can fill in (``runner.py``)."""
@@ -25,8 +27,50 @@ OWN_FIELDS = frozenset({"base_url", "app_dir", "state_dir", "cwd"})
 """Fields that the manager fills in."""
 
 
+SCHEMA = Path(__file__).with_name("app.schema.json")
+"""The JSON Schema of ``app.yaml``."""
+ICONS: Mapping[str, str] = {
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
+"""The media types of icons by the end of their file's name."""
+
+
 class AppError(ValueError):
-    """An app's definition is wrong; the message names the field."""
+    """An app's definition is wrong; the message names the field.
+
+    Parameters
+    ----------
+    path
+        Where in the definition that is, as far as it is known.
+    """
+
+    def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.path = tuple(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What an app is told that has to know its session before it can say what to run.
+
+    Parameters
+    ----------
+    base_url
+        The prefix of the Jupyter server, with slashes at both ends.
+    prefix
+        The session's own path, with slashes at both ends.
+    """
+
+    base_url: str
+    prefix: str
+
+
+Prepare = Callable[[Start], Mapping[str, Any]]
+"""Gives an app's definition for one start; raises `AppError`. Called in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +92,22 @@ class App:
         What people may choose: the schema of its options.
     open_in
         Where a front end opens it: in a tab of its own, or of the browser.
+    port, socket
+        Where it listens whatever it is told; 0 and empty if it listens where it is told to.
+    paths
+        Paths that it knows by another name: that of the request, and that which it gets.
+    launcher
+        Whether launchers show it.
     origin
         Where the definition was read, for people.
     directory
         Its folder, for ``{app_dir}`` and the icon; None if it has none.
+    icon_file
+        Its icon, if that is not in its folder.
+    notice
+        What people should know before they start it.
+    prepare
+        What gives the definition to start it by, if this one does not; see `Prepare`.
     """
 
     name: str
@@ -72,8 +128,15 @@ class App:
     request_headers: Mapping[str, str | None] = field(default_factory=dict)
     response_headers: Mapping[str, str | None] = field(default_factory=dict)
     requires: tuple[Requirement, ...] = ()
+    port: int = 0
+    socket: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    launcher: bool = True
     origin: str = ""
     directory: Path | None = None
+    icon_file: Path | None = None
+    notice: str = ""
+    prepare: Prepare | None = field(default=None, compare=False)
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -88,13 +151,16 @@ class App:
         _check(lambda: check_plain(data, "app.yaml"))
         error = best_match(_validator().iter_errors(data))
         if error is not None:
-            raise AppError(_sentence(error))
+            raise AppError(_sentence(error), path_of(error))
         choices = OptionSchema(data.get("options", {}))
         _check(lambda: choices.check_schema("options"))
         ready, stop = data.get("ready", {}), data.get("stop", {})
         known = TARGET_FIELDS | OWN_FIELDS | choices.properties.keys()
         if taken := (TARGET_FIELDS | OWN_FIELDS) & choices.properties.keys():
-            raise AppError(f"options: {', '.join(sorted(taken))} is a name with another meaning")
+            raise AppError(
+                f"options: {', '.join(sorted(taken))} is a name with another meaning",
+                ("options", "properties", min(taken)),
+            )
         templates: dict[str, tuple[str, ...]] = {
             "command": tuple(data["command"]),
             "env": tuple(data.get("env", {}).values()),
@@ -105,8 +171,11 @@ class App:
             if unknown := {n for v in values for n in FIELD.findall(v) if n} - known:
                 raise AppError(
                     f"{where}: there is no field {{{min(unknown)}}}; known are"
-                    f" {', '.join(f'{{{n}}}' for n in sorted(known))}"
+                    f" {', '.join(f'{{{n}}}' for n in sorted(known))}",
+                    where.split("."),
                 )
+        if data.get("port") and data.get("socket"):
+            raise AppError("socket: it listens either there or at `port`", ("socket",))
         return cls(
             name=data["name"],
             title=data["title"],
@@ -116,7 +185,7 @@ class App:
             env=data.get("env", {}),
             choices=choices,
             ready_path=ready.get("path", "/"),
-            ready_codes=frozenset(ready.get("codes", range(200, 400))),
+            ready_codes=_codes(ready.get("codes", range(200, 400))),
             ready_timeout=ready.get("timeout", 60),
             stop_command=templates["stop.command"] or None,
             stop_grace=stop.get("grace", 5),
@@ -126,6 +195,10 @@ class App:
             request_headers=data.get("request_headers", {}),
             response_headers=data.get("response_headers", {}),
             requires=tuple(_requirement(r) for r in data.get("requires", ())),
+            port=data.get("port", 0),
+            socket=data.get("socket", ""),
+            paths=data.get("paths", {}),
+            launcher=data.get("launcher", True),
             origin=origin,
             directory=directory,
             definition=data,
@@ -139,15 +212,17 @@ class App:
     @property
     def has_open_port(self) -> bool:
         """Whether it listens on a TCP port, which other users of the machine can reach too."""
-        return any("{port}" in text for text in (*self.command, *self.env.values()))
+        told = any("{port}" in text for text in (*self.command, *self.env.values()))
+        return told or self.port != 0
 
     @property
     def icon(self) -> Path | None:
-        """Its icon (SVG), if it has one."""
-        if self.directory is None:
-            return None
-        path = self.directory / "icon.svg"
-        return path if path.is_file() else None
+        """Its icon, if it has one: a picture whose name ends as one of `ICONS`."""
+        path = self.directory / "icon.svg" if self.directory is not None else None
+        for found in (self.icon_file, path):
+            if found is not None and found.suffix.lower() in ICONS and found.is_file():
+                return found
+        return None
 
     def check_options(self, given: Any, cwd: str, file: str = "") -> dict[str, Any]:
         """The options to start with: `given` over the defaults.
@@ -194,8 +269,12 @@ def _check(check: Callable[[], None]) -> None:
     """Let what `check` says against the definition be this module's error."""
     try:
         check()
-    except ValueError as problem:
-        raise AppError(str(problem)) from None
+    except (NotPlain, SchemaProblem) as problem:
+        raise AppError(str(problem), problem.path) from None
+
+
+def _codes(given: Any) -> frozenset[int]:
+    return frozenset(range(100, 600) if given == "any" else given)
 
 
 def _requirement(data: Mapping[str, Any]) -> Requirement:
@@ -205,6 +284,23 @@ def _requirement(data: Mapping[str, Any]) -> Requirement:
     return Requirement(kind, (names,) if isinstance(names, str) else tuple(names), data["install"])
 
 
+def schema_errors(data: Any) -> list[AppError]:
+    """All that the schema of ``app.yaml`` has against `data`. Called by `check`."""
+    found = sorted(_validator().iter_errors(data), key=lambda e: [str(p) for p in e.absolute_path])
+    return [AppError(_sentence(error), path_of(error)) for error in found]
+
+
+def path_of(error: ValidationError) -> list[str | int]:
+    """Where `error` is: for a field that is not known, the field and not what it stands in."""
+    path = list(error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
+        known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
+        return path + [name for name in error.instance if name not in known][:1]
+    if "propertyNames" in error.absolute_schema_path:
+        return [*path, str(error.instance)]
+    return path
+
+
 def _sentence(error: ValidationError) -> str:
     where = ".".join(str(p) for p in error.absolute_path) or "app.yaml"
     return f"{where}: {shorten(error.message)}"
@@ -212,5 +308,4 @@ def _sentence(error: ValidationError) -> str:
 
 @cache
 def _validator() -> Draft202012Validator:
-    path = Path(__file__).with_name("app.schema.json")
-    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    return Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))

@@ -1,4 +1,7 @@
-"""Apps from folders: ``<somewhere>/<name>/app.yaml`` with an ``icon.svg`` beside it."""
+"""Apps from folders: ``<somewhere>/<name>/app.yaml`` with an ``icon.svg`` beside it.
+
+Every function reads files: call them in a thread.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_config_path
 
-from ..plain import read_yaml
+from ..plain import NotPlain, read_yaml
 from .app import App, AppError
+from .marks import Marks
 
 BUILTIN = Path(__file__).with_name("builtin")
 LARGEST = 256 * 1024
@@ -21,19 +25,32 @@ LARGEST = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A definition that cannot be used, and why: the others are not affected."""
+    """A definition that cannot be used, and why: the others are not affected.
+
+    Parameters
+    ----------
+    line, column
+        Where in the file `origin`, from 1; 0 if that is not known.
+    expected
+        Whether nobody here has to do with it: a package that lacks a program on this machine.
+    """
 
     name: str
     origin: str
     message: str
+    line: int = 0
+    column: int = 0
+    expected: bool = False
+
+    @property
+    def where(self) -> str:
+        """Where the mistake is, as editors and compilers write it."""
+        return f"{self.origin}:{self.line}:{self.column}" if self.line else self.origin
 
 
 def folders() -> list[Path]:
-    """Where apps are looked for, first to last; a later one replaces an earlier one."""
-    return [
-        BUILTIN,
-        *(Path(p) / "jupyter_sessions" / "apps" for p in reversed(jupyter_config_path())),
-    ]
+    """Where people keep apps, first to last; a later one replaces an earlier one."""
+    return [Path(p) / "jupyter_sessions" / "apps" for p in reversed(jupyter_config_path())]
 
 
 def read_folder(folder: Path) -> Iterator[App | Broken]:
@@ -76,9 +93,12 @@ def _parse(path: Path, _state: tuple[int, int, int]) -> App | Broken:
         data = read_yaml(path, LARGEST)
         app = App.from_definition(data, origin=origin, directory=path.parent)
         if app.name != name:
-            raise AppError(f"name: {app.name!r} is not the name of its folder, {name!r}")
+            sentence = f"name: {app.name!r} is not the name of its folder, {name!r}"
+            raise AppError(sentence, ("name",))
     except OSError as error:
         return Broken(name, origin, f"cannot be read: {error.strerror}")
-    except ValueError as error:
-        return Broken(name, origin, str(error))
+    except NotPlain as error:
+        return Broken(name, origin, str(error), *(error.mark or (0, 0)))
+    except AppError as error:
+        return Broken(name, origin, str(error), *Marks.of(path).at(error.path))
     return app

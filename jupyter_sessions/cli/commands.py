@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import sys
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
-
-from jupyter_core.application import JupyterApp
 
 from ..errors import Conflict, InvalidRequest, SessionNotFound
 from ..manager import SessionManager
@@ -20,54 +17,14 @@ from ..options import OptionSchema
 from ..preferences import preset
 from ..session import ENDED, Session, State
 from . import servers
+from .apps import apps, missing
 from .choices import choices_text, typed_values
 from .output import answer, answer_json, clock, facts, left, say, since, table
+from .setting import manager
 
 SETTLED = frozenset({State.RUNNING}) | ENDED
 TAIL = 20
 """Lines of the log that are shown of a session that failed."""
-
-
-class SessionsCLI(JupyterApp):
-    """Reads the configuration that the server reads, so that both know the same spawners."""
-
-    name = "jupyter-server"
-    config_file_name = "jupyter_server_config"
-    classes = [SessionManager]
-
-
-@contextlib.asynccontextmanager
-async def manager(config: list[str]) -> AsyncIterator[SessionManager]:
-    """A manager for the time of one command."""
-    app = SessionsCLI()
-    app.load_config_file()
-    app.parse_command_line(config)
-    server = servers.running()
-    base_url = server.base_url if server else app.config.ServerApp.get("base_url", "/")
-    base_url = "/" + "".join(f"{part}/" for part in str(base_url).split("/") if part)
-    made = SessionManager(parent=app, log=app.log, base_url=base_url, root_dir=str(Path.cwd()))
-    made.public_url = server.url if server else ""
-    await made.start()
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-async def apps(args: argparse.Namespace, config: list[str]) -> int:
-    async with manager(config) as m:
-        found = await m.offers.apps()
-    if args.json:
-        answer_json(found)
-        return 0
-    table(
-        ("APP", "TITLE", "ABOUT"),
-        [
-            (a["name"], a["title"], a["description"] if a["available"] else _missing(a))
-            for a in found
-        ],
-    )
-    return 0
 
 
 async def spawners(args: argparse.Namespace, config: list[str]) -> int:
@@ -76,7 +33,7 @@ async def spawners(args: argparse.Namespace, config: list[str]) -> int:
     if args.json:
         answer_json(found)
     else:
-        rows = [(s["name"], s["title"], s["host"], _missing(s)) for s in found]
+        rows = [(s["name"], s["title"], s["host"], missing(s)) for s in found]
         table(("SPAWNER", "TITLE", "HOST", ""), rows)
     return 0
 
@@ -364,10 +321,6 @@ def _link(session: Mapping[str, Any]) -> str:
         say(f"No Jupyter server runs. `jupyter sessions open {session['id']}` starts one.")
         return str(session["url"])
     return server.link(session["url"])
-
-
-def _missing(described: Mapping[str, Any]) -> str:
-    return "" if described["available"] else f"unavailable: {described['unavailable_reason']}"
 
 
 def _has_browser() -> bool:

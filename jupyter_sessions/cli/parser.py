@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print JSON, as the REST API answers")
         return sub
 
-    command("apps", "what can be started")
+    _apps_commands(command("apps", "what can be started, and what helps to bring your own"))
     command("spawners", "where sessions can run")
     _start(command("start", "start a session"))
     sub = command("presets", "the presets of an app")
@@ -86,11 +86,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _start(sub: argparse.ArgumentParser) -> None:
-    _completer(sub.add_argument("app", help="which app: `jupyter sessions apps` lists them"), _apps)
-    sub.add_argument("-n", "--name", help="what to call it (default: the app's title)")
-    spawner = sub.add_argument("-s", "--spawner", help="where to run it (default: local)")
-    _completer(spawner, _spawners)
+def _apps_commands(sub: argparse.ArgumentParser) -> None:
+    actions = sub.add_subparsers(dest="action", metavar="ACTION")
+
+    def action(name: str, summary: str) -> argparse.ArgumentParser:
+        below = actions.add_parser(name, help=summary, description=summary)
+        # Not False if it stands before the action.
+        below.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON"
+        )
+        return below
+
+    action("list", "what can be started (if no action is given)")
+    below = action("new", "make a folder for an app of your own")
+    below.add_argument("name", help="its name: letters a to z, digits and dashes")
+    source = below.add_argument(
+        "--from", dest="from_app", metavar="APP", help="begin with this app"
+    )
+    _completer(source, _apps)
+    below.add_argument("--directory", help="where (default: in your Jupyter configuration)")
+    below = action("check", "say what is wrong with apps, or doubtful")
+    checked = below.add_argument(
+        "app", nargs="?", help="an app, or an app.yaml (default: all apps)"
+    )
+    _completer(checked, _apps)
+    below = action("show", "print an app's definition, where it is from and what it replaces")
+    _completer(below.add_argument("app", help="which app"), _apps)
+    below = action("test", "start an app behind a prefix, look at its page, and stop it")
+    _completer(below.add_argument("app", help="which app"), _apps)
+    _option(below)
+    below.add_argument("-C", "--cwd", help="the folder to start in (default: this one)")
+    action("schema", "print the JSON Schema of app.yaml")
+
+
+def _option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "-o",
         "--option",
@@ -99,6 +128,14 @@ def _start(sub: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an option of the app; may be repeated",
     )
+
+
+def _start(sub: argparse.ArgumentParser) -> None:
+    _completer(sub.add_argument("app", help="which app: `jupyter sessions apps` lists them"), _apps)
+    sub.add_argument("-n", "--name", help="what to call it (default: the app's title)")
+    spawner = sub.add_argument("-s", "--spawner", help="where to run it (default: local)")
+    _completer(spawner, _spawners)
+    _option(sub)
     sub.add_argument(
         "-r",
         "--resource",
@@ -134,9 +171,12 @@ def _completer(argument: argparse.Action, completer: Any) -> None:
 
 
 def _apps(**_: Any) -> list[str]:
-    from ..apps.folders import Broken, folders, read_folder
+    from ..apps.app import App
+    from ..apps.sources import all_sources
 
-    return [a.name for f in folders() for a in read_folder(f) if not isinstance(a, Broken)]
+    # Without the configuration: what it defines is known to few, and reading it takes long.
+    sources = all_sources({}, {})
+    return sorted({a.name for source in sources for a in source() if isinstance(a, App)})
 
 
 def _presets(parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -18,6 +18,7 @@ from jupyter_sessions.gateway.headers import (
 from jupyter_sessions.gateway.lines import Head, Line, Reader
 from jupyter_sessions.gateway.router import Inquiry, Passage
 from jupyter_sessions.gateway.traffic import Traffic
+from jupyter_sessions.gateway.urls import Target
 
 _ANSWERS = 256
 
@@ -70,6 +71,7 @@ class Grant:
         self.address = passage.route.address
         self._cut = len(passage.caller.prefix)
         self._before = b"" if passage.route.strip else passage.route.prefix.encode()
+        self._paths = passage.route.paths
         self._generation = traffic.generation
         self._inquiry = inquiry
         self._dropped_up = overridden(passage.route.request_headers)
@@ -113,7 +115,11 @@ class Grant:
 
     def path(self, target: bytes) -> bytes:
         """The path for the app of a request for `target`, in which there is no token."""
-        return self._before + target[self._cut :]
+        if not self._paths:
+            return self._before + target[self._cut :]
+        path, mark, query = target[self._cut :].decode("latin-1").partition("?")
+        below = Target("", "", path, query if mark else None)
+        return below.upstream_path(self._before.decode(), paths=self._paths).encode("latin-1")
 
     def request(self, head: Head, path: bytes) -> bytes:
         """The head for the app of a request that is like this one."""

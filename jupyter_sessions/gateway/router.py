@@ -21,7 +21,7 @@ from jupyter_sessions.gateway.pages import (
     refusal,
     wants_page,
 )
-from jupyter_sessions.gateway.urls import SessionUrls, Target
+from jupyter_sessions.gateway.urls import NO_PATHS, SessionUrls, Target
 from jupyter_sessions.routes import Locate, Route
 
 
@@ -197,7 +197,8 @@ class Chooser:
             trusted=self._trusted,
         )
         prefix = "" if found.strip else found.prefix
-        path = target.upstream_path(prefix, token=admission.token)
+        paths = NO_PATHS if inquiry.upgrade else found.paths
+        path = target.upstream_path(prefix, token=admission.token, paths=paths)
         return Passage(found, caller, path, admission, admission.cookies())
 
 

@@ -6,10 +6,12 @@ Nothing here decodes what it hands on: what follows the prefix reaches the app a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote, unquote_plus
+from types import MappingProxyType
+from urllib.parse import quote, unquote, unquote_plus
 
+NO_PATHS: Mapping[str, str] = MappingProxyType({})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _ABSOLUTE = re.compile(r"(?:https?:)?//([^/?#\\]*)", re.IGNORECASE)
@@ -36,13 +38,25 @@ class Target:
     rest: str
     query: str | None
 
-    def upstream_path(self, prefix: str, *, token: str = "") -> str:
-        """The request target for the app, with `prefix` before it and our `token` removed."""
+    def upstream_path(
+        self, prefix: str, *, token: str = "", paths: Mapping[str, str] = NO_PATHS
+    ) -> str:
+        """The request target for the app.
+
+        Parameters
+        ----------
+        prefix
+            What goes before it.
+        token
+            Ours, which is removed from it.
+        paths
+            See `Route.paths`.
+        """
         query = self.query
         if query and token:
             query = without_token(query, token)
-        path = prefix + (self.rest or "/")
-        return path if query is None else f"{path}?{query}"
+        path = prefix + renamed(self.rest or "/", paths)
+        return path if query is None else f"{path}{'&' if '?' in path else '?'}{query}"
 
 
 class SessionUrls:
@@ -67,6 +81,13 @@ class SessionUrls:
                 return None
         prefix = "/".join(parts[: count + 1])
         return Target(parts[count], prefix, path[len(prefix) :], query if mark else None)
+
+
+def renamed(path: str, paths: Mapping[str, str]) -> str:
+    """The raw `path` as the app knows it; see `Route.paths`. The rest stays as it came."""
+    if not paths or (name := paths.get(unquote(path))) is None:
+        return path
+    return quote(name, safe="/:?#[]@!$&'()*+,;=-._~")
 
 
 def without_token(query: str, token: str) -> str | None:

@@ -39,6 +39,8 @@ class Launch:
         What people asked of this spawner, complete with defaults: fits its `options_schema`.
     log_bytes
         The most that its log may take on disk.
+    port, socket
+        Where it listens whatever it is told; 0 and empty if it listens where it is told to.
     """
 
     session_id: str
@@ -54,6 +56,8 @@ class Launch:
     timeout: float | None = None
     resources: Mapping[str, Any] = field(default_factory=dict)
     log_bytes: int = 10_000_000
+    port: int = 0
+    socket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

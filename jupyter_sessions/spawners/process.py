@@ -66,6 +66,8 @@ class ProcessSpawner(Spawner):
                 },
                 "log": {"max_bytes": launch.log_bytes},
                 "timeout": launch.timeout,
+                "port": launch.port or None,
+                "socket": launch.socket or None,
                 "nice": LOW if launch.resources.get("priority") == "low" else 0,
             },
         )

@@ -49,7 +49,11 @@ export class Transport implements ITransport {
   }
 
   async icon(app: string): Promise<string> {
-    return (await this._request('GET', ['apps', app, 'icon'])).text();
+    const response = await this._request('GET', ['apps', app, 'icon']);
+    const type = (response.headers.get('Content-Type') ?? '').split(';')[0] ?? '';
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    const data = Array.from(bytes, byte => String.fromCharCode(byte)).join('');
+    return `data:${/^image\/[\w.+-]+$/.test(type) ? type : 'image/svg+xml'};base64,${btoa(data)}`;
   }
 
   spawners(): Promise<readonly ISpawner[]> {

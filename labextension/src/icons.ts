@@ -32,8 +32,8 @@ export function appIcon(model: ISessionsModel, name: string): LabIcon {
   known.set(key, fresh);
   if (app.icon) {
     model.transport.icon(name).then(
-      svg => {
-        fresh.svgstr = asPicture(svg);
+      url => {
+        fresh.svgstr = asPicture(url);
       },
       () => known.delete(key) // to be asked for again
     );
@@ -41,11 +41,10 @@ export function appIcon(model: ISessionsModel, name: string): LabIcon {
   return fresh;
 }
 
-/** An SVG that shows another one. */
-export function asPicture(svg: string): string {
-  const data = btoa(String.fromCharCode(...new TextEncoder().encode(svg)));
+/** An SVG that shows the picture at a `data:` URL. */
+export function asPicture(url: string): string {
   return (
     '<svg xmlns="http://www.w3.org/2000/svg" width="24" height="24" viewBox="0 0 24 24">' +
-    `<image width="24" height="24" href="data:image/svg+xml;base64,${data}"/></svg>`
+    `<image width="24" height="24" href="${url}"/></svg>`
   );
 }

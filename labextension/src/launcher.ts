@@ -38,7 +38,7 @@ export function addTiles(
     const tiles = new DisposableSet();
     const { launcher: which } = settings.now;
     const wanted = apps.filter(
-      app => which !== 'none' && (app.available || which === 'all')
+      app => app.launcher && which !== 'none' && (app.available || which === 'all')
     );
     // What can be started comes first.
     const ordered = [...wanted].sort(

@@ -71,6 +71,8 @@ export interface IApp {
   readonly origin: string;
   /** Whether it has an icon, at `apps/{name}/icon`. */
   readonly icon: boolean;
+  /** Whether it wants to be in the launcher. */
+  readonly launcher: boolean;
   /** Where it likes to be opened. */
   readonly open_in: 'lab' | 'browser';
 }
@@ -160,7 +162,7 @@ export interface ISessionEvent {
 /** The way to the server. `api.ts` is the real one; tests have their own. */
 export interface ITransport {
   apps(): Promise<readonly IApp[]>;
-  /** The icon's SVG. */
+  /** The icon as a `data:` URL. */
   icon(app: string): Promise<string>;
   spawners(): Promise<readonly ISpawner[]>;
   form(app: string, cwd?: string): Promise<IForm>;

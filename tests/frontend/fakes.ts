@@ -59,6 +59,7 @@ export function app(changes: Partial<IApp> = {}): IApp {
     notice: '',
     origin: 'here',
     icon: false,
+    launcher: true,
     open_in: 'lab',
     ...changes
   };
@@ -147,10 +148,7 @@ export class FakeTransport implements ITransport {
     return this._answer('apps', () => this.offered);
   }
   icon(name: string): Promise<string> {
-    return this._answer(
-      `icon ${name}`,
-      () => '<svg xmlns="http://www.w3.org/2000/svg"/>'
-    );
+    return this._answer(`icon ${name}`, () => 'data:image/svg+xml;base64,PHN2Zy8+');
   }
   spawners(): Promise<readonly ISpawner[]> {
     return this._answer('spawners', () => this.theForm.spawners);

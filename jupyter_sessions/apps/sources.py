@@ -1,0 +1,113 @@
+"""Where apps come from, and in which order: a later source replaces what an earlier one has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .app import App
+from .defined import defined
+from .folders import BUILTIN, Broken, folders, read_app, read_folder
+from .packages import Plugin, plugins
+from .server_proxy import server_proxy_apps
+
+Source = Callable[[], Iterable[App | Broken]]
+"""Gives the apps of one source as they are now. Called in a thread; never raises."""
+GROUP = "jupyter_sessions.apps"
+"""The group of the entry points by which packages bring apps."""
+
+
+def all_sources(configured: Mapping[str, Any], servers: Any) -> list[Source]:
+    """All sources, first to last.
+
+    Parameters
+    ----------
+    configured
+        The trait ``SessionManager.apps``.
+    servers
+        jupyter-server-proxy's, from the configuration (`configured_servers`); None leaves out
+        those of packages too.
+    """
+    return [
+        builtin,
+        *([] if servers is None else [partial(server_proxy_apps, servers)]),
+        from_packages,
+        on_config_path,
+        partial(from_configuration, configured),
+    ]
+
+
+def builtin() -> Iterator[App | Broken]:
+    """The apps of this package."""
+    yield from read_folder(BUILTIN)
+
+
+def on_config_path() -> Iterator[App | Broken]:
+    """The apps in folders on Jupyter's configuration path, the user's last."""
+    for folder in folders():
+        yield from read_folder(folder)
+
+
+def from_packages() -> Iterator[App | Broken]:
+    """The apps that installed packages bring by entry points of `GROUP`."""
+    for plugin in plugins(GROUP):
+        yield from _of_plugin(plugin)
+
+
+def from_configuration(configured: Mapping[str, Any]) -> Iterator[App | Broken]:
+    """The apps of the trait ``SessionManager.apps``: definitions by name."""
+    for name, definition in configured.items():
+        origin = f"SessionManager.apps[{name!r}]"
+        if not isinstance(definition, Mapping):
+            yield Broken(str(name), origin, "is not a definition: a dict of an app.yaml's fields")
+            continue
+        named = {"name": name, "title": name, **definition}
+        if named["name"] != name:
+            yield Broken(str(name), origin, f"name: {named['name']!r} is not the name it is under")
+        else:
+            yield defined(named, origin, str(name))
+
+
+def _of_plugin(plugin: Plugin) -> Iterator[App | Broken]:
+    if plugin.problem:
+        yield Broken(plugin.name, plugin.origin, plugin.problem, expected=True)
+        return
+    try:
+        yield from _of_value(plugin.value, plugin)
+    except Exception as error:  # what it gives is somebody else's code: the other apps go on
+        yield Broken(plugin.name, plugin.origin, f"{error!r}")
+
+
+def _of_value(value: Any, plugin: Plugin, depth: int = 0) -> Iterator[App | Broken]:
+    """The apps that an entry point gives, in any of the forms that it may give them."""
+    match value:
+        case App():
+            yield defined(value.definition, plugin.origin, plugin.name, value.directory)
+        case Mapping():
+            yield defined(value, plugin.origin, plugin.name)
+        case str() | os.PathLike():
+            yield from _of_folder(Path(value), plugin)
+        case Iterable() if depth < 2:
+            for item in value:
+                yield from _of_value(item, plugin, depth + 1)
+        case _:
+            sentence = (
+                f"{value!r} is no app: give a definition, a folder with app.yaml, an App,"
+                " several of these, or a function that returns them"
+            )
+            yield Broken(plugin.name, plugin.origin, sentence)
+
+
+def _of_folder(folder: Path, plugin: Plugin) -> Iterator[App | Broken]:
+    """The app in `folder`, or those in the folders in it. Each keeps its file as its origin."""
+    if not folder.is_absolute():
+        yield Broken(plugin.name, plugin.origin, f"{folder} is not an absolute path")
+    elif (found := read_app(folder / "app.yaml")) is not None:
+        yield found
+    elif not (several := list(read_folder(folder))):
+        yield Broken(plugin.name, plugin.origin, f"there is no app.yaml in {folder}")
+    else:
+        yield from several

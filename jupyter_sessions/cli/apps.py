@@ -1,0 +1,219 @@
+"""``jupyter sessions apps …``: what there is, and what helps people to bring their own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jupyter_core.paths import jupyter_config_dir
+
+from ..apps.app import NAME, SCHEMA, App
+from ..apps.checking import Finding, check_file, doubts
+from ..apps.folders import Broken
+from ..apps.scaffold import scaffold
+from ..errors import Conflict, InvalidRequest, SpawnerError
+from ..manager import SessionManager
+from . import output
+from .choices import typed_values
+from .output import answer, answer_json, say, table
+from .setting import manager
+
+
+async def apps(args: argparse.Namespace, config: list[str]) -> int:
+    """One of the commands below; the list if none is named."""
+    commands = {
+        "list": listed,
+        "new": new,
+        "check": check,
+        "show": show,
+        "test": test,
+        "schema": schema,
+    }
+    return await commands[args.action or "list"](args, config)
+
+
+async def listed(args: argparse.Namespace, config: list[str]) -> int:
+    async with manager(config) as m:
+        found = await m.offers.apps()
+    if args.json:
+        answer_json(found)
+        return 0
+    rows = [(a["name"], a["title"], a["description"] or a["notice"], missing(a)) for a in found]
+    table(("APP", "TITLE", "ABOUT"), [(n, t, why or about) for n, t, about, why in rows])
+    return 0
+
+
+async def show(args: argparse.Namespace, config: list[str]) -> int:
+    """The definition of an app that counts, where it is from, and what it replaces."""
+    async with manager(config) as m:
+        app = await m.offers.catalogue.app(args.app)
+        others = (await m.offers.catalogue.definitions(args.app))[1:]
+        notice = (await m.offers.describe(app))["notice"]
+    if args.json:
+        replaced = [{"origin": o.origin, "problem": _problem(o)} for o in others]
+        facts = {"name": app.name, "origin": app.origin, "notice": notice, "replaces": replaced}
+        answer_json({**facts, "definition": app.definition})
+        return 0
+    answer(f"# {app.origin}")
+    for other in others:
+        problem = f" ({_problem(other)})" if _problem(other) else ""
+        answer(f"# replaces {other.origin}{problem}")
+    if app.prepare is not None:
+        answer("# Its command, environment and headers are made when it starts.")
+    if notice:
+        answer(f"# {notice}")
+    shown = {k: v for k, v in app.definition.items() if app.prepare is None or k != "command"}
+    answer(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
+    return 0
+
+
+async def new(args: argparse.Namespace, config: list[str]) -> int:
+    """A folder for an app, from nothing or from another app."""
+    if not NAME.fullmatch(args.name):
+        sentence = "an app's name has letters a to z, digits and dashes, and begins with no dash"
+        raise InvalidRequest.field("name", sentence)
+    source = None
+    if args.from_app is not None:
+        async with manager(config) as m:
+            source = await m.offers.catalogue.app(args.from_app)
+        if source.prepare is not None:
+            raise InvalidRequest(f"{source.origin} says what to run only when it starts: write it.")
+    place = args.directory or Path(jupyter_config_dir(), "jupyter_sessions", "apps")
+    folder = Path.cwd() / place / args.name
+    try:
+        files = await asyncio.to_thread(scaffold, folder, args.name, source)
+    except FileExistsError:
+        raise Conflict(f"There is {folder} already.", reason="exists") from None
+    except OSError as error:
+        raise InvalidRequest(f"{folder} cannot be made: {error.strerror}") from None
+    if args.json:
+        answer_json({"name": args.name, "files": [str(f) for f in files]})
+        return 0
+    for file in files:
+        answer(str(file))
+    target = args.name if args.directory is None else folder
+    say(f"Edit app.yaml, then: jupyter sessions apps check {target}")
+    return 0
+
+
+async def check(args: argparse.Namespace, config: list[str]) -> int:
+    """What is wrong with apps, or doubtful: exit code 2 if any has an error."""
+    found: list[tuple[str, str, Finding]] = []
+    names = 0
+    if args.app is not None and (path := _path(args.app)) is not None:
+        names = 1
+        findings = await asyncio.to_thread(check_file, path)
+        found = [(path.parent.name, str(path), f) for f in findings]
+    else:
+        async with manager(config) as m:
+            items = await _items(m, args.app)
+        names = len(items)
+        for item in items:
+            findings = await asyncio.to_thread(_findings, item)
+            found += [(item.name, item.origin, f) for f in findings]
+    errors = [f for _, _, f in found if f.level == "error"]
+    if args.json:
+        answer_json([_described(*entry) for entry in found])
+    else:
+        for name, origin, finding in found:
+            answer(_line(name, origin, finding))
+        say(f"{names} checked: {len(errors)} errors, {len(found) - len(errors)} warnings.")
+    return 2 if errors else 0
+
+
+async def schema(args: argparse.Namespace, config: list[str]) -> int:
+    """The JSON Schema of app.yaml."""
+    answer(await asyncio.to_thread(SCHEMA.read_text, "utf-8"))
+    say(f'Editors find it by: "# yaml-language-server: $schema={SCHEMA.as_uri()}"')
+    return 0
+
+
+async def test(args: argparse.Namespace, config: list[str]) -> int:
+    """Start an app in a Jupyter server of its own, look at it as a browser would, and stop it."""
+    from .checks import AppTest
+    from .trial import trial
+
+    async with manager(config) as m:
+        app = await m.offers.catalogue.app(args.app)
+        request: dict[str, Any] = {
+            "app": app.name,
+            "cwd": args.cwd or str(Path.cwd()),
+            "options": typed_values(args.option, "options", app.choices.properties),
+        }
+    done = []
+    async with trial(config) as server:
+        try:
+            async for result in AppTest(server, request).run():
+                done.append(result)
+                if not args.json:
+                    answer(f"{result.verdict.ljust(8)}{result.name.ljust(10)}{result.message}")
+        except SpawnerError as error:
+            output.error(error, as_json=args.json)
+            return 1
+    failed = [r for r in done if r.verdict == "failed"]
+    if args.json:
+        answer_json({"app": app.name, "works": not failed, "checks": [r.describe() for r in done]})
+    else:
+        say(f"{app.title} {'does not work' if failed else 'works'} under a prefix.")
+    return 1 if failed else 0
+
+
+def missing(described: Any) -> str:
+    """Why something cannot be started, for a table; empty if it can."""
+    return "" if described["available"] else f"unavailable: {described['unavailable_reason']}"
+
+
+# Helpers ----------------------------------------------------------------------------------------
+
+
+def _path(given: str) -> Path | None:
+    """The app.yaml that somebody means by a path; None if it is the name of an app."""
+    path = Path(given)
+    if path.is_dir():
+        path = path / "app.yaml"
+    if path.suffix in (".yaml", ".yml") or "/" in given:
+        return path.absolute()
+    return path.absolute() if path.is_file() else None
+
+
+async def _items(m: SessionManager, name: str | None) -> list[App | Broken]:
+    loaded, broken = await m.offers.catalogue.load()
+    if name is None:
+        return [*loaded.values(), *broken]
+    problems = [b for b in broken if b.name == name]
+    return [*problems] if problems else [await m.offers.catalogue.app(name)]
+
+
+def _findings(item: App | Broken) -> list[Finding]:
+    """What is to be said about an app of the catalogue."""
+    origin = Path(item.origin)
+    if origin.is_absolute() and origin.name == "app.yaml":
+        return check_file(origin)
+    if isinstance(item, Broken):
+        return [Finding("error", item.message, item.line, item.column)]
+    if item.prepare is not None:  # its command is not known yet
+        return [Finding("warning", item.notice)] if item.notice else []
+    return [Finding("warning", text) for _, text in doubts(item)]
+
+
+def _described(name: str, origin: str, finding: Finding) -> dict[str, Any]:
+    place = {"line": finding.line or None, "column": finding.column or None}
+    return {
+        "app": name,
+        "origin": origin,
+        **place,
+        "level": finding.level,
+        "message": finding.message,
+    }
+
+
+def _line(name: str, origin: str, finding: Finding) -> str:
+    where = f"{origin}:{finding.line}:{finding.column}" if finding.line else origin
+    return f"{where}: {finding.level}: {finding.message}"
+
+
+def _problem(item: App | Broken) -> str:
+    return item.message if isinstance(item, Broken) else ""

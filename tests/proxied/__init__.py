@@ -1,0 +1,1 @@
+"""What the tests of jupyter-server-proxy's servers start, and packages that define them."""
