@@ -40,6 +40,7 @@ def test_two_of_three_are_as_they_were_and_one_has_ended(
     # A variable of the shell in the window: gone if the window were a new one.
     desktop.type_in_terminal(window, window, f"kept=yes; touch {proof}", proof)
     before = {s["id"]: marked(s["id"]) for s in (editor, screen)}
+    wait(lambda: "not saved saved" in vscode.backups(home.path), 30, "VS Code's backup")
 
     first.kill()
     os.kill(app_pid(home, files["id"]), signal.SIGKILL)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Frame, Locator, Page, expect
 
+from .server import wait
+
 SETTINGS = {
     "chat.disableAIFeatures": True,
     "files.autoSave": "off",
@@ -45,10 +47,27 @@ def open_file(page: Page, frame: Page | Frame, name: str) -> None:
 
 
 def run(page: Page, frame: Page | Frame, command: str) -> None:
-    """Run a command of the palette."""
-    page.keyboard.press("F1")
-    page.keyboard.type(command)
-    frame.get_by_role("option", name=re.compile(f"^{command}, ")).first.click()
+    """Run a command of the palette, once VS Code has it: its parts come one after the other."""
+    option = frame.get_by_role("option", name=re.compile(f"^{command}, ")).first
+
+    def is_offered() -> bool:
+        # The palette lists what there is when it opens, and no more.
+        page.keyboard.press("F1")
+        page.keyboard.type(command)
+        expect(frame.get_by_role("option").first).to_be_visible()
+        if option.is_visible():
+            return True
+        page.keyboard.press("Escape")
+        return False
+
+    wait(is_offered, 60, f"VS Code to have the command {command!r}")
+    option.click()
+
+
+def backups(home: Path) -> str:
+    """What VS Code keeps of files that are not saved: it writes that a while after the typing."""
+    folder = home / ".local/share/code-server/User/Backups"
+    return "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
 
 
 def open_terminal(page: Page, frame: Page | Frame) -> None:
