@@ -21,6 +21,8 @@ class LabExtensionHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel" or version == "editable":
             return
+        if any(Path(self.root, BUILT, "static").glob("*.map")):
+            raise RuntimeError(f"{BUILT} is a build for development: run `make lab` first")
         # Not build_log.json: it names folders of the machine that built it.
         for part in ("package.json", "schemas", "static"):
             source = Path(self.root, BUILT, part)

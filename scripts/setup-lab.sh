@@ -12,7 +12,9 @@ key=$(find labextension/{src,style,schema} package.json yarn.lock .yarnrc.yml ts
 
 mkdir -p "$venv/share/jupyter/labextensions"
 ln -sfn "$root/$built" "$venv/share/jupyter/labextensions/jupyter-sessions"
-[[ -f $stamp && -f $built/package.json && $(<"$stamp") == "$key" ]] && exit 0
+# Maps of sources are of a build for development, as `jlpm watch` leaves one behind.
+[[ -f $stamp && -f $built/package.json && $(<"$stamp") == "$key" ]] &&
+  ! compgen -G "$built/static/*.map" >/dev/null && exit 0
 
 tools=$(tools_dir)
 [[ -e $tools ]] || "$root/scripts/setup-tools.sh"
