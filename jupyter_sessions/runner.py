@@ -11,7 +11,7 @@ temporary name, synced, and renamed, so that a reader sees all of one or nothing
 =================== ======== =====================================================================
 file                by       content
 =================== ======== =====================================================================
-``launch.json``     start    what to run: ``version, session, attempt, argv, fields, env, cwd,
+``launch.json``     prepare  what to run: ``version, session, attempt, argv, fields, env, cwd,
                              stop: {argv, grace}, log: {max_bytes}, timeout, nice`` (steps of
                              niceness that the app is given, 0 if missing), ``port, socket``
                              (where it listens whatever it is told, null or missing if it
@@ -1107,7 +1107,7 @@ def start(payload: Json) -> Json:
     Parameters
     ----------
     payload
-        What goes into ``launch.json`` (see there), and ``directory``: absolute; made if need be.
+        As for `prepare`.
 
     Returns
     -------
@@ -1122,14 +1122,7 @@ def start(payload: Json) -> Json:
     OSError
         If the directory cannot be made or written.
     """
-    launch = dict(payload)
-    directory = str(launch.pop("directory"))
-    mark = _mark(launch)
-    if not os.path.isabs(directory) or not re.match(r"[\w-]+\.\d+\Z", mark):
-        raise RunnerError(f"{directory!r} or {mark!r} is not fit for an attempt.")
-    _make_directory(directory)
-    with contextlib.suppress(FileExistsError):
-        write_json(os.path.join(directory, "launch.json"), launch, exclusive=True)
+    directory, mark = prepare(payload)["directory"], _mark(payload)
     runner_file, exit_file = (os.path.join(directory, n) for n in ("runner.json", "exit.json"))
     if not os.path.lexists(runner_file) and not os.path.lexists(exit_file):
         _spawn_runner(directory, mark)
@@ -1141,6 +1134,41 @@ def start(payload: Json) -> Json:
     handle = {"pid": None, "started": None}
     handle.update(read_json(runner_file) if os.path.lexists(runner_file) else machine())
     return dict(handle, directory=directory)
+
+
+def prepare(payload: Json) -> Json:
+    """Make the directory of an attempt with its ``launch.json``, and start nothing. Harmless twice.
+
+    Called by spawners whose own jobs run ``runner.py supervise DIRECTORY``.
+
+    Parameters
+    ----------
+    payload
+        What goes into ``launch.json`` (see there), ``directory``: absolute; made if need be, and
+        ``make``: other directories to make, mode 0700, or nothing.
+
+    Returns
+    -------
+    dict
+        ``directory``.
+
+    Raises
+    ------
+    RunnerError
+        If a directory is not safe.
+    OSError
+        If it cannot be made or written.
+    """
+    launch = dict(payload)
+    directory, others = str(launch.pop("directory")), launch.pop("make", None) or []
+    mark = _mark(launch)
+    if not os.path.isabs(directory) or not re.match(r"[\w-]+\.\d+\Z", mark):
+        raise RunnerError(f"{directory!r} or {mark!r} is not fit for an attempt.")
+    for path in [directory, *others]:
+        _make_directory(str(path))
+    with contextlib.suppress(FileExistsError):
+        write_json(os.path.join(directory, "launch.json"), launch, exclusive=True)
+    return {"directory": directory}
 
 
 def _make_directory(directory: str) -> None:
@@ -1188,9 +1216,10 @@ def poll(payload: Json) -> Json:
     -------
     dict
         ``statuses``: for each directory a dict with ``status`` (*absent*: there is no runner yet;
-        *starting*: the app does not listen yet; *alive*; *ended*; *unknown*: nothing can be said
-        from here), ``address, started, deadline, pid, hostname, message`` and ``exit``, the
-        content of ``exit.json``, made up if nobody was left to write one (``reason`` is
+        *starting*: the app does not listen yet; *alive*; *ended*; *unknown*: whether it lives
+        cannot be seen from here, but what it wrote is told), ``address, started, deadline, pid,
+        hostname, message`` and ``exit``, the content of ``exit.json``, made up if nobody was left
+        to write one (``reason`` is
         ``runner_lost`` or ``host_restarted``).
     """
     here = machine()
@@ -1236,6 +1265,7 @@ def _fill_status(status: Json, directory: str, here: Json) -> str:
         status["message"] = str(status["exit"]["message"])
         return "ended"
     if runner["hostname"] != here["hostname"]:
+        status["address"] = facts.get("address")  # whoever shares its files can tell so much
         status["message"] = "It was started on {hostname} and cannot be seen from here.".format(
             **runner
         )
@@ -1243,6 +1273,7 @@ def _fill_status(status: Json, directory: str, here: Json) -> str:
     reason, message = "runner_lost", "Its supervisor was killed, and with it perhaps the app."
     if any(runner[key] != here[key] for key in ("boot_id", "pid_ns")):
         if _locked(directory):
+            status["address"] = facts.get("address")
             status["message"] = "It runs in another container or machine with this one's name."
             return "unknown"
         reason, message = "host_restarted", "Its host or container was restarted."
@@ -1434,6 +1465,7 @@ def limit(payload: Json) -> Json:
 
 VERBS = {
     "start": start,
+    "prepare": prepare,
     "poll": poll,
     "usage": usage,
     "stop": stop,

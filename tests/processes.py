@@ -20,3 +20,11 @@ def marked(session_id: str) -> list[int]:
         if f"={session_id}.".encode() in environment and state not in "ZX":
             found.append(int(entry.name))
     return found
+
+
+def living(pid: int) -> bool:
+    """Whether `pid` lives; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -161,6 +161,23 @@ def attempt(attempts: Callable[[str], Attempt]) -> Attempt:
     return attempts("s")
 
 
+def test_a_prepared_attempt_is_run_by_whoever_supervises_it(attempt: Attempt) -> None:
+    state = attempt.directory.parent / "state"
+    launch = attempt.launch(serve("socket"), make=[str(state)])
+    assert runner.prepare(launch) == {"directory": str(attempt.directory)}
+    assert runner.prepare(attempt.launch(SLEEP)) == {"directory": str(attempt.directory)}
+    assert os.listdir(attempt.directory) == ["launch.json"]
+    assert "make" not in attempt.read("launch.json")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (attempt.directory, state)}
+    assert modes == {0o700}
+    assert attempt.status()["status"] == "absent"
+    job = [sys.executable, str(SOURCE), "supervise", str(attempt.directory)]
+    with subprocess.Popen(job, stdin=subprocess.DEVNULL) as supervisor:
+        assert hello(attempt.wait("alive")["address"]) == b"hello"  # what was prepared first
+        attempt.stop()
+        assert supervisor.wait(20) == 0
+
+
 # -- Starting ------------------------------------------------------------------------------------
 
 
@@ -774,14 +791,20 @@ def test_a_restarted_host(attempt: Attempt, key: str) -> None:
 
 
 def test_another_host(attempt: Attempt) -> None:
-    attempt.start(SLEEP)
-    attempt.wait("alive")
+    attempt.start(serve("socket"), timeout=60)
+    before = attempt.wait("alive")
     attempt.forge("runner.json", hostname="elsewhere", boot_id="another")
     status = attempt.status()
     assert (status["status"], status["hostname"]) == ("unknown", "elsewhere")
     assert "elsewhere" in status["message"]
+    # It cannot be seen to live; what it wrote can be read, by who shares its files.
+    assert before["address"]
+    assert [status[k] for k in TOLD] == [before[k] for k in TOLD]
     # Even so the stop file reaches it.
     assert attempt.stop()["exit"]["reason"] == "stopped"
+
+
+TOLD = ("address", "started", "deadline")
 
 
 def test_a_host_that_changed_its_name(attempt: Attempt) -> None:

@@ -79,8 +79,10 @@ class Catalogue:
 
 async def unavailable(app: App, host: Host) -> str:
     """Why `app` cannot be started on `host`: the sentence that says what to install, or nothing."""
+    wanted = [(r.kind, name) for r in app.requires for name in r.names]
+    there = dict(zip(wanted, await host.have(wanted), strict=True)) if wanted else {}
     for requirement in app.requires:
-        if not any([await host.has(requirement.kind, name) for name in requirement.names]):
+        if not any(there[requirement.kind, name] for name in requirement.names):
             return requirement.install
     return ""
 

@@ -7,12 +7,13 @@ spawner works on every host, and neither knows the other's class.
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from traitlets import MetaHasTraits, Unicode
+from traitlets import Float, MetaHasTraits, Unicode
 from traitlets.config import LoggingConfigurable
 
 from ..routes import Address
@@ -20,6 +21,15 @@ from ..routes import Address
 
 class AbstractConfigurableMeta(ABCMeta, MetaHasTraits):
     """Lets a class be abstract and have traits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that has ended: its exit code (negative: the signal that killed it) and output."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
 
 
 class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
@@ -30,6 +40,41 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
     """
 
     name = Unicode(help="The name it is configured under; set by the manager.")
+    poll_interval = Float(
+        0.25,
+        min=0.05,
+        help="""Seconds between two looks at the processes of this host, all of them at once.""",
+    ).tag(config=True)
+
+    # What runs there ------------------------------------------------------------------------
+
+    @abstractmethod
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 30,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run one command there, to its end. No shell reads any of `argv`.
+
+        Called by spawners that talk to a scheduler or a container engine by its commands.
+
+        Parameters
+        ----------
+        timeout
+            Seconds, after which the command is killed.
+        env
+            Set on top of the user's environment there, which has none of Jupyter's own variables.
+
+        Raises
+        ------
+        SpawnerError
+            If there is no such program.
+        Unreachable
+            If the host, or the command, did not answer in time.
+        """
 
     @abstractmethod
     async def runner(self, verb: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -46,27 +91,49 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         """
 
     @abstractmethod
+    async def runner_file(self) -> str:
+        """The absolute path of ``runner.py`` on the host; it is put there if need be.
+
+        Called by spawners whose jobs run it themselves. One content has one path, in a directory
+        of the user's with mode 0700.
+        """
+
+    # What is there --------------------------------------------------------------------------
+
+    @abstractmethod
+    async def have(self, wanted: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether each of `wanted` is there: pairs of a kind and a name.
+
+        The kinds are ``program`` (on the user's PATH, or the path of an executable), ``python``
+        (a module that the Python of ``{python}`` can import), ``file`` (with ``~``,
+        ``$VARIABLES`` and ``{prefix}``, the folder of that Python's installation), and, by
+        absolute paths, ``readable`` (a file that the user may read) and ``directory`` (one that
+        the user may enter).
+        """
+
+    async def has(self, kind: str, name: str) -> bool:
+        """Whether one thing is there: see `have`."""
+        return (await self.have([(kind, name)]))[0]
+
     async def is_directory(self, path: str) -> bool:
         """Whether `path` (absolute) is a directory that the user may enter."""
+        return await self.has("directory", path)
 
-    @abstractmethod
     async def is_file(self, path: str) -> bool:
         """Whether `path` (absolute) is a file that the user may read."""
+        return await self.has("readable", path)
+
+    # Where things are kept ------------------------------------------------------------------
 
     @abstractmethod
-    async def has(self, kind: str, name: str) -> bool:
-        """Whether something that an app requires is there.
+    async def send(self, folder: Path) -> str:
+        """An app's `folder` of this machine as an absolute path on the host.
 
-        Parameters
-        ----------
-        kind
-            ``program`` (on the user's PATH, or the path of an executable), ``python`` (a module
-            that the Python of ``{python}`` can import) or ``file`` (with ``~``,
-            ``$VARIABLES`` and ``{prefix}``, the folder of that Python's installation).
+        It is copied there once for each content, if the host does not see the same files.
         """
 
     @abstractmethod
-    def attempt_directory(self, local: Path, session_id: str, attempt: int) -> str:
+    async def attempt_directory(self, local: Path, session_id: str, attempt: int) -> str:
         """Where the runner keeps an attempt's files on the host.
 
         Parameters
@@ -76,12 +143,24 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         """
 
     @abstractmethod
+    async def state_directory(self, local: Path, session_id: str) -> str:
+        """Where a session's app keeps on the host what is to outlive a restart of the session.
+
+        Parameters
+        ----------
+        local
+            That directory in the store, for hosts that see the same files.
+        """
+
+    @abstractmethod
     def follow(self, path: str, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """The last `lines` lines of a log file there, and what is added to it if `follow`.
 
         A file that is not there yet is waited for if `follow`, and empty if not. ``path + ".1"``
         is the older part of a log that was rotated.
         """
+
+    # How it is reached ----------------------------------------------------------------------
 
     @abstractmethod
     def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from .. import runner
-from ..errors import SpawnerError
+from ..errors import SpawnerError, Unreachable
 from ..routes import Address
-from .base import Host
+from .base import Completed, Host
 
 WORKERS = ThreadPoolExecutor(16, thread_name_prefix="jupyter-sessions-runner")
 """Starting and stopping wait for facts: they must not take the threads that the store works in."""
@@ -37,23 +40,51 @@ class LocalHost(Host):
             raise SpawnerError(str(error)) from error
         return dict(answer)
 
-    async def is_directory(self, path: str) -> bool:
-        def usable() -> bool:
-            # Not pathlib's: it raises where a folder above may not be entered.
-            return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 30,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *map(_bytes, argv),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env={**runner.app_environment(), **_encoded(env or {})},
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise SpawnerError(f"{argv[0]} cannot be run: {why}.", reason="no_program") from error
+        try:
+            async with asyncio.timeout(timeout):
+                out, err = await child.communicate(stdin)
+        except TimeoutError:
+            raise Unreachable(f"{argv[0]} has not answered within {timeout:g} s.") from None
+        finally:
+            if child.returncode is None:  # cancelled, or too late
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                await child.wait()
+        return Completed(child.returncode or 0, out, err)
 
-        return await asyncio.to_thread(usable)
+    async def runner_file(self) -> str:
+        return os.path.abspath(runner.__file__)  # noqa: PTH100, ASYNC240 - asks nobody
 
-    async def is_file(self, path: str) -> bool:
-        def usable() -> bool:
-            return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
+    async def have(self, wanted: Sequence[tuple[str, str]]) -> list[bool]:
+        return await asyncio.to_thread(lambda: [HAS[kind](name) for kind, name in wanted])
 
-        return await asyncio.to_thread(usable)
+    async def send(self, folder: Path) -> str:
+        return str(folder)
 
-    async def has(self, kind: str, name: str) -> bool:
-        return await asyncio.to_thread(HAS[kind], name)
+    async def attempt_directory(self, local: Path, session_id: str, attempt: int) -> str:
+        return str(local)
 
-    def attempt_directory(self, local: Path, session_id: str, attempt: int) -> str:
+    async def state_directory(self, local: Path, session_id: str) -> str:
         return str(local)
 
     async def follow(self, path: str, lines: int, follow: bool) -> AsyncIterator[bytes]:
@@ -100,10 +131,29 @@ def _is_file(name: str) -> bool:
     return os.path.exists(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH110, PTH111
 
 
+def _is_readable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
+
+
+def _is_directory(path: str) -> bool:
+    # Not pathlib's: it raises where a folder above may not be entered.
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {_bytes(name): _bytes(value) for name, value in env.items()}
+
+
 HAS: Mapping[str, Callable[[str], bool]] = {
     "program": _is_program,
     "python": _importable,
     "file": _is_file,
+    "readable": _is_readable,
+    "directory": _is_directory,
 }
 
 

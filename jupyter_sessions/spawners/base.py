@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from traitlets import Float, Instance, Unicode
@@ -13,6 +14,7 @@ from traitlets.config import LoggingConfigurable
 
 from ..hosts.base import AbstractConfigurableMeta, Host
 from ..routes import Address
+from ..runner import names_in
 from ..session import Handle, Report
 
 
@@ -58,6 +60,42 @@ class Launch:
     log_bytes: int = 10_000_000
     port: int = 0
     socket: str = ""
+
+    def mentions(self, name: str) -> bool:
+        """Whether a template has the field `name`."""
+        templates = (*self.argv, *self.env.values(), *(self.stop_argv or ()))
+        return any(name in names_in(template) for template in templates)
+
+
+def runner_payload(launch: Launch, directory: str) -> dict[str, Any]:
+    """What the runner's verbs `start` and `prepare` are told of `launch`.
+
+    Called by spawners whose apps run under the runner, with what `Spawner.placed` gave.
+
+    Parameters
+    ----------
+    directory
+        The attempt's directory on the host: `Host.attempt_directory`.
+    """
+    return {
+        "version": 1,
+        "session": launch.session_id,
+        "attempt": launch.attempt,
+        "directory": directory,
+        "make": [launch.fields["state_dir"]] if launch.mentions("state_dir") else [],
+        "argv": list(launch.argv),
+        "fields": dict(launch.fields),
+        "env": dict(launch.env),
+        "cwd": launch.cwd,
+        "stop": {
+            "argv": None if launch.stop_argv is None else list(launch.stop_argv),
+            "grace": launch.stop_grace,
+        },
+        "log": {"max_bytes": launch.log_bytes},
+        "timeout": launch.timeout,
+        "port": launch.port or None,
+        "socket": launch.socket or None,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +208,23 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         Called when the time was extended. A spawner without a supervisor needs nothing: the
         manager ends sessions too.
         """
+
+    async def placed(self, launch: Launch) -> Launch:
+        """`launch` with ``{app_dir}`` and ``{state_dir}`` as they are on the host.
+
+        Called by spawners before they start it; the app's folder is there afterwards.
+
+        Raises
+        ------
+        SpawnerError, Unreachable
+        """
+        fields = dict(launch.fields)
+        if launch.mentions("app_dir") and (folder := fields.get("app_dir")):
+            fields["app_dir"] = await self.host.send(Path(str(folder)))
+        if state := fields.get("state_dir"):
+            local = Path(str(state))
+            fields["state_dir"] = await self.host.state_directory(local, launch.session_id)
+        return replace(launch, fields=fields)
 
     def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
         """A way from here to `address` there, kept open while the context is entered."""

@@ -12,7 +12,7 @@ from traitlets import default
 
 from ..routes import Address
 from ..session import Handle, Report, Status
-from .base import Launch, Spawner, Usage
+from .base import Launch, Spawner, Usage, runner_payload
 
 LOW = 10
 """Steps of niceness for a low priority: others' work then gets about nine tenths of a processor."""
@@ -44,39 +44,20 @@ class ProcessSpawner(Spawner):
 
     @default("poll_interval")
     def _poll_interval(self) -> float:
-        return 0.25  # it only reads a small file or two per session
+        return self.host.poll_interval
 
     async def start(self, launch: Launch) -> AsyncIterator[Handle]:
-        directory = self._directory(launch)
+        directory = await self._directory(launch)
         yield {"directory": directory}
-        yield await self.host.runner(
-            "start",
-            {
-                "version": 1,
-                "session": launch.session_id,
-                "attempt": launch.attempt,
-                "directory": directory,
-                "argv": list(launch.argv),
-                "fields": dict(launch.fields),
-                "env": dict(launch.env),
-                "cwd": launch.cwd,
-                "stop": {
-                    "argv": None if launch.stop_argv is None else list(launch.stop_argv),
-                    "grace": launch.stop_grace,
-                },
-                "log": {"max_bytes": launch.log_bytes},
-                "timeout": launch.timeout,
-                "port": launch.port or None,
-                "socket": launch.socket or None,
-                "nice": LOW if launch.resources.get("priority") == "low" else 0,
-            },
-        )
+        payload = runner_payload(await self.placed(launch), directory)
+        nice = LOW if launch.resources.get("priority") == "low" else 0
+        yield await self.host.runner("start", {**payload, "nice": nice})
 
     async def find(self, launch: Launch) -> Handle | None:
         payload = {
             "session": launch.session_id,
             "attempt": launch.attempt,
-            "directory": self._directory(launch),
+            "directory": await self._directory(launch),
         }
         handle: Handle | None = (await self.host.runner("find", payload))["handle"]
         return handle
@@ -110,8 +91,8 @@ class ProcessSpawner(Spawner):
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         return self.host.follow(f"{handle['directory']}/log", lines, follow)
 
-    def _directory(self, launch: Launch) -> str:
-        return self.host.attempt_directory(
+    async def _directory(self, launch: Launch) -> str:
+        return await self.host.attempt_directory(
             Path(launch.directory), launch.session_id, launch.attempt
         )
 
