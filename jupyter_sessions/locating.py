@@ -51,6 +51,8 @@ class Locator:
             prefix=f"{manager.base_url}sessions/{session.id}",
             address=address,
             strip=app.prefix == "strip",
+            base=app.base_path,
+            own_hosts=frozenset(host.lower() for host in app.own_hosts),
             request_headers=app.request_headers,
             response_headers=app.response_headers,
             paths=app.paths,

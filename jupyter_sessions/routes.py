@@ -63,6 +63,12 @@ class Route:
     strip
         True if `prefix` is removed from the path before the app sees it (and put back into
         ``Location`` and cookie paths); False if the app was told its prefix and keeps it.
+    base
+        What takes the place of `prefix` in paths for the app, without a trailing slash: it serves
+        the session below that. Empty for an app that is all the session's, or keeps its prefix.
+    own_hosts
+        Hosts, in lower case and with their ports, by which the app may mean itself in a redirect,
+        besides the one that it is asked for.
     request_headers
         Set on every request to the app, after everything else; a value of None removes the header.
     response_headers
@@ -76,6 +82,8 @@ class Route:
     prefix: str
     address: Address
     strip: bool = True
+    base: str = ""
+    own_hosts: frozenset[str] = frozenset()
     request_headers: Mapping[str, str | None] = field(default_factory=dict)
     response_headers: Mapping[str, str | None] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)

@@ -297,7 +297,8 @@ class Steps:
     async def _probe(self, session: Session) -> None:
         """Ask the app until it is ready, or until something else is wanted."""
         app, pause = session_app(session), FIRST_PROBE
-        path = app.ready_path if app.prefix == "strip" else session.prefix + app.ready_path[1:]
+        before = app.base_path if app.prefix == "strip" else session.prefix.rstrip("/")
+        path = before + app.ready_path
         address = await self._connections.reach(session, self._spawners[session.spawner])
         while needed(session) is Step.PROBE:
             trouble = await problem(address, path, app.ready_codes)

@@ -90,6 +90,10 @@ class App:
     ----------
     choices
         What people may choose: the schema of its options.
+    base_path
+        Below which of its paths the session is, without a trailing slash; empty for its root.
+    own_hosts
+        Hosts with their ports by which it means itself in redirects.
     open_in
         Where a front end opens it: in a tab of its own, or of the browser.
     port, socket
@@ -123,6 +127,8 @@ class App:
     stop_command: tuple[str, ...] | None = None
     stop_grace: float = 5
     prefix: Literal["strip", "keep"] = "strip"
+    base_path: str = ""
+    own_hosts: tuple[str, ...] = ()
     open_path: str = ""
     open_in: Literal["lab", "browser"] = "lab"
     request_headers: Mapping[str, str | None] = field(default_factory=dict)
@@ -176,6 +182,11 @@ class App:
                 )
         if data.get("port") and data.get("socket"):
             raise AppError("socket: it listens either there or at `port`", ("socket",))
+        if data.get("base_path") and data.get("prefix") == "keep":
+            raise AppError(
+                "base_path: it keeps its prefix, so nothing takes the prefix's place",
+                ("base_path",),
+            )
         return cls(
             name=data["name"],
             title=data["title"],
@@ -190,6 +201,8 @@ class App:
             stop_command=templates["stop.command"] or None,
             stop_grace=stop.get("grace", 5),
             prefix=data.get("prefix", "strip"),
+            base_path=data.get("base_path", ""),
+            own_hosts=tuple(data.get("own_hosts", ())),
             open_path=data.get("open_path", ""),
             open_in=data.get("open_in", "lab"),
             request_headers=data.get("request_headers", {}),

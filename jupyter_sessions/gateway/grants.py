@@ -70,7 +70,8 @@ class Grant:
         self.admission = passage.admission
         self.address = passage.route.address
         self._cut = len(passage.caller.prefix)
-        self._before = b"" if passage.route.strip else passage.route.prefix.encode()
+        route = passage.route
+        self._before = (route.base if route.strip else route.prefix).encode()
         self._paths = passage.route.paths
         self._generation = traffic.generation
         self._inquiry = inquiry

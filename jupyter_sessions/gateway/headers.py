@@ -210,28 +210,30 @@ def response_headers(head: ResponseHead, caller: Caller, route: Route) -> Header
         if key in dropped:
             continue
         if key == "set-cookie":
-            cookie = scoped_cookie(value, caller, strip=route.strip)
+            cookie = scoped_cookie(value, caller, strip=route.strip, base=route.base)
             if cookie is None:
                 continue
             value = cookie
         elif key == "service-worker-allowed":
-            value = scoped_path(value, caller.prefix, strip=route.strip)
+            value = scoped_path(value, caller.prefix, strip=route.strip, base=route.base)
         elif key in ("location", "content-location") and route.strip:
-            value = public_location(value, caller.prefix, hosts)
+            value = public_location(value, caller.prefix, hosts, route.base)
         result.append((name, value))
     return _override(result, route.response_headers)
 
 
 def own_hosts(caller: Caller, route: Route) -> set[str]:
     """The hosts that an app may mean itself by in a redirect."""
-    hosts = {caller.host.lower()}
+    hosts = {caller.host.lower(), *route.own_hosts}
+    # One that it was told instead of ours.
+    hosts |= {v.lower() for n, v in route.request_headers.items() if n.lower() == "host" and v}
     if route.address.port:
         port = route.address.port
         hosts |= {f"{h}:{port}" for h in (route.address.host, "localhost", "127.0.0.1")}
     return hosts
 
 
-def scoped_cookie(value: str, caller: Caller, *, strip: bool) -> str | None:
+def scoped_cookie(value: str, caller: Caller, *, strip: bool, base: str = "") -> str | None:
     """A Set-Cookie field confined to the session's prefix; None if its name is reserved.
 
     ``__Host-`` cookies require ``Path=/``; the browser refuses them rather than share them.
@@ -250,7 +252,7 @@ def scoped_cookie(value: str, caller: Caller, *, strip: bool) -> str | None:
                 pass
             case _:
                 kept.append(attribute)
-    scoped = scoped_path(path, caller.prefix, strip=strip)
+    scoped = scoped_path(path, caller.prefix, strip=strip, base=base)
     return ";".join([pair, *kept, f" Path={scoped}"])
 
 

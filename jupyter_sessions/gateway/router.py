@@ -196,7 +196,7 @@ class Chooser:
             token=admission.token,
             trusted=self._trusted,
         )
-        prefix = "" if found.strip else found.prefix
+        prefix = found.base if found.strip else found.prefix
         paths = NO_PATHS if inquiry.upgrade else found.paths
         path = target.upstream_path(prefix, token=admission.token, paths=paths)
         return Passage(found, caller, path, admission, admission.cookies())

@@ -115,11 +115,11 @@ def referer_without_token(referer: str, token: str) -> str:
     return address if kept is None else f"{address}?{kept}"
 
 
-def public_location(value: str, prefix: str, own_hosts: Collection[str]) -> str:
+def public_location(value: str, prefix: str, own_hosts: Collection[str], base: str = "") -> str:
     """A redirect of an app that does not know its prefix, as the browser must see it.
 
     Absolute paths, and URLs of one of `own_hosts`, become paths under `prefix`; relative ones and
-    those of other hosts stay as they are.
+    those of other hosts stay as they are. `base` is what the prefix stands for: see `Route.base`.
     """
     path = value
     if match := _ABSOLUTE.match(value):
@@ -130,7 +130,15 @@ def public_location(value: str, prefix: str, own_hosts: Collection[str]) -> str:
             path = "/" + path
     if not path.startswith("/"):
         return value
-    return path if within(path, prefix) else prefix + path
+    return path if within(path, prefix) else prefix + _below(path, base)
+
+
+def _below(path: str, base: str) -> str:
+    """The absolute `path` as seen from `base`, if it is there; with a slash at its beginning."""
+    if not base or not within(path, base):
+        return path
+    rest = path[len(base) :]
+    return rest if rest.startswith("/") else f"/{rest}"
 
 
 def within(path: str, prefix: str) -> bool:
@@ -138,11 +146,11 @@ def within(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/", "?", "#")
 
 
-def scoped_path(path: str, prefix: str, *, strip: bool) -> str:
+def scoped_path(path: str, prefix: str, *, strip: bool, base: str = "") -> str:
     """The path that an app chose for a cookie or service worker, confined to `prefix`."""
     if path.startswith("/"):
         if within(path, prefix):
             return path if path != prefix else prefix + "/"
         if strip:
-            return prefix + path
+            return prefix + _below(path, base)
     return prefix + "/"

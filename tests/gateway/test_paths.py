@@ -61,3 +61,25 @@ def test_nothing_changes_without_names() -> None:
     target = SessionUrls("/").match("/sessions/s1/?a")
     assert target is not None
     assert target.upstream_path("/p", paths={"/": "/i"}) == "/p/i?a"
+
+
+@pytest.mark.parametrize("rest", ["/", "/x?q=%5E", "//", "/%2f", "/grafana/y"])
+async def test_the_base_takes_the_prefixs_place(server: Server, put: Put, rest: str) -> None:
+    await put("app", echo, base="/grafana")
+    for _ in range(3):  # the second and third by what is remembered
+        reply = await server.fetch(server.url("app", rest))
+        assert seen(reply).first == f"GET /grafana{rest} HTTP/1.1"
+
+
+async def test_websockets_are_below_the_base_too(server: Server, put: Put) -> None:
+    await put("app", echo, base="/grafana")
+    fields = [("Connection", "Upgrade"), ("Upgrade", "thing/2")]
+    reply = await server.fetch(server.url("app", "/live"), fields=fields)
+    assert seen(reply).first == "GET /grafana/live HTTP/1.1"
+
+
+async def test_names_of_paths_are_below_the_base(server: Server, put: Put) -> None:
+    await put("app", echo, paths=PATHS, base="/grafana")
+    for _ in range(3):
+        reply = await server.fetch(server.url("app", "/"))
+        assert seen(reply).first == "GET /grafana/start.html HTTP/1.1"

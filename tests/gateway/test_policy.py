@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,38 @@ def test_locations(location: str, expected: str) -> None:
     head = ResponseHead(1, 302, "Found", [("Location", location)])
     assert response_headers(head, CALLER, ROUTE) == [("Location", expected)]
     assert response_headers(head, CALLER, KEEP) == [("Location", location)]
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/grafana/login?x", PREFIX + "/login?x"),
+        ("/grafana", PREFIX + "/"),
+        ("/grafana?x", PREFIX + "/?x"),
+        ("/grafana/", PREFIX + "/"),
+        ("/grafanas/x", PREFIX + "/grafanas/x"),
+        ("/elsewhere", PREFIX + "/elsewhere"),
+        (PREFIX + "/x", PREFIX + "/x"),
+        ("http://g.example.org:3000/grafana/x", PREFIX + "/x"),
+        ("http://G.example.org/grafana/x", PREFIX + "/x"),
+        ("http://g.example.org:81/grafana/x", "http://g.example.org:81/grafana/x"),
+    ],
+)
+def test_locations_below_a_base(location: str, expected: str) -> None:
+    head = ResponseHead(1, 302, "Found", [("Location", location)])
+    route = replace(
+        ROUTE,
+        base="/grafana",
+        own_hosts=frozenset({"g.example.org:3000"}),
+        request_headers={"host": "g.example.org"},
+    )
+    assert response_headers(head, CALLER, route) == [("Location", expected)]
+
+
+def test_cookies_below_a_base() -> None:
+    head = ResponseHead(1, 200, "OK", [("Set-Cookie", "a=1; Path=/grafana/x; HttpOnly")])
+    expected = [("Set-Cookie", f"a=1; HttpOnly; Path={PREFIX}/x")]
+    assert response_headers(head, CALLER, replace(ROUTE, base="/grafana")) == expected
 
 
 @given(st.text(alphabet="/\\:.huborgevil@?#x", max_size=30))
