@@ -26,7 +26,7 @@ def change(before: Session | None, after: Session | None) -> str:
         return after.state.value if after.state is not State.CREATED else "restarted"
     if after.attempt.warned not in (None, before.attempt.warned):
         return "expiring"
-    visible = ("message", "reason", "expires", "host", "unreachable_since", "exit_code")
+    visible = ("message", "reason", "expires", "host", "unreachable_since", "exit_code", "told")
     same = all(getattr(after.attempt, f) == getattr(before.attempt, f) for f in visible)
     same = same and (after.name, after.target) == (before.name, before.target)
     return "" if same else "updated"

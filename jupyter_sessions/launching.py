@@ -65,4 +65,5 @@ def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -
         log_bytes=log_bytes,
         port=app.port,
         socket=app.socket,
+        reports_port=app.reports_port,
     )

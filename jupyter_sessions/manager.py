@@ -227,7 +227,9 @@ class SessionManager(LoggingConfigurable):
         app = session_app(session)
         # An app that was told its prefix can be opened only under that one.
         base_url = session.base_url if app.prefix == "keep" else self.base_url
-        return describe(session, app.url_path(fields(session, app)), base_url)
+        told = session.attempt.told.open_path
+        open_path = app.url_path(fields(session, app)) if told is None else told
+        return describe(session, open_path, base_url)
 
     async def logs(
         self, session_id: str, *, lines: int = 200, follow: bool = False

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .routes import Address
-from .session import ENDED, Session, actions
+from .session import ENDED, Session, State, actions
 
 VERSION = 1
 """The schema of ``session.json``. A reader refuses a newer one rather than guess."""
@@ -66,6 +66,10 @@ def describe(session: Session, open_path: str = "", base_url: str | None = None)
         "message": attempt.message,
         "reason": attempt.reason,
         "url": prefix + open_path,
+        "links": [
+            {"title": link.title, "url": prefix + link.path}
+            for link in (attempt.told.links if session.state is State.RUNNING else ())
+        ],
         "host": attempt.host,
         "created": _iso(session.created),
         "started": _iso(attempt.started),

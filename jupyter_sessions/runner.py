@@ -15,7 +15,8 @@ file                by       content
                              stop: {argv, grace}, log: {max_bytes}, timeout, nice`` (steps of
                              niceness that the app is given, 0 if missing), ``port, socket``
                              (where it listens whatever it is told, null or missing if it
-                             listens where it is told to)
+                             listens where it is told to), ``reports_port`` (true if it picks
+                             a port and tells it in its status file)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
@@ -27,6 +28,8 @@ file                by       content
 ``limit.json``      limit    ``timeout``: seconds after ``started``, replaces the launch's
 ``stop``            stop     empty: the attempt has to end, or must not begin
 ``exit.json``       runner   ``exit_code, signal, reason, message, ended, left``; the last word
+``status.json``     app      what the app tells of itself, see `read_told`; nobody has to write it
+``told.json``       runner   what of it is in order; written when that changes
 ``log``, ``log.1``  runner   the app's output, and lines of the runner and of `note` that begin
                              with ``[jupyter-sessions]``; together ``log.max_bytes`` at most
 ``runner.log``      runner   the runner's own tracebacks; empty unless it has a bug
@@ -41,9 +44,9 @@ runner, ever: whoever finds the lock held, or ``runner.json`` or ``exit.json`` t
 looked at again. An element that is exactly ``{name}`` becomes several if the value is a list, and
 goes away if it is null (an environment variable is unset then). Inside a longer text null is
 nothing, and a list is an error. The runner adds ``{session_dir}`` (the attempt's directory),
-``{python}`` and, if the app's ``argv`` or ``env`` mentions them, one endpoint: ``{socket}`` (the
-path of a Unix socket to create), ``{fd}`` (an inherited, listening Unix socket) or ``{port}``
-(a port of 127.0.0.1 to bind).
+``{status_file}`` (where the app may tell of itself), ``{python}`` and, if the app's ``argv`` or
+``env`` mentions them, one endpoint: ``{socket}`` (the path of a Unix socket to create), ``{fd}``
+(an inherited, listening Unix socket) or ``{port}`` (a port of 127.0.0.1 to bind).
 
 **What belongs to an attempt.** The descendants of the runner (which adopts orphans, on Linux),
 and every process of the user with ``JUPYTER_SESSIONS_ATTEMPT=<session>.<attempt>`` in its
@@ -71,6 +74,7 @@ import sys
 import time
 import traceback
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
+from urllib import parse
 
 Json = Dict[str, Any]
 
@@ -78,6 +82,8 @@ ATTEMPT = "JUPYTER_SESSIONS_ATTEMPT"
 """In the environment of all that belongs to an attempt."""
 RUNNER = "JUPYTER_SESSIONS_RUNNER"
 """In the environment of the attempt's runner, for `find`."""
+STATUS_FILE = "SESSION_STATUS_FILE"
+"""In the environment of the app: where it may tell of itself."""
 SECRETS = re.compile(
     rb"(JUPYTERHUB_|JPY_|JUPYTER_SESSIONS_|JUPYTER_GATEWAY_|CONFIGPROXY_)"
     rb"|JUPYTER_(TOKEN|TOKEN_FILE|SERVER_URL|SERVER_ROOT)$"
@@ -90,6 +96,8 @@ START_SECONDS = 10.0  # how long a runner may take to say that it is there
 FIRST_SAMPLE, SAMPLE = 1.5, 10.0  # seconds after the start, and between samples of what it uses
 SAMPLES = 60  # samples that are kept: ten minutes
 PORT_TRIES = 4  # the first port and three others
+MAX_STATUS = 64 * 1024  # bytes of a status file
+MAX_TEXT, MAX_TITLE, MAX_PATH, MAX_LINKS = 1000, 100, 2000, 20  # characters in it, and links
 MAX_SOCKET_PATH = 100  # bytes; the kernels' limits are 108 and 104
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 PROC = os.path.isdir("/proc/self")
@@ -622,6 +630,188 @@ def holds(pids: List[int], inode: str) -> bool:
     return False
 
 
+# -- What the app tells --------------------------------------------------------------------------
+
+
+def below(path: str) -> str:
+    """`path`, percent-encoded, as it can be appended to a session's URL.
+
+    A slash at its beginning is left out.
+
+    Raises
+    ------
+    ValueError
+        If it could lead out of there; the message is the second half of a sentence.
+    """
+    if len(path) > MAX_PATH:
+        raise ValueError(f"is longer than {MAX_PATH} characters")
+    if "\\" in path or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in path):
+        raise ValueError("has a backslash or a control character")
+    path = parse.quote(path, safe="%/:?#[]@!$&'()*+,;=-._~", errors="replace")
+    plain = path.partition("?")[0].partition("#")[0]
+    if "//" in plain:
+        raise ValueError("has two slashes in a row")
+    plain = plain[1:] if plain.startswith("/") else plain
+    segments = [parse.unquote(segment) for segment in plain.split("/")]
+    if re.match("[A-Za-z][A-Za-z0-9+.-]*:", segments[0]):
+        raise ValueError("has a scheme: it is a path below the session's URL")
+    # Some servers decode before they split: an encoded slash may hide two dots.
+    if any(part in (".", "..") for segment in segments for part in re.split(r"[/\\]", segment)):
+        raise ValueError("has . or .. in it")
+    return path[1:] if path.startswith("/") else path
+
+
+def _text(given: Any, most: int) -> str:
+    if not isinstance(given, str):
+        raise ValueError("is not text")
+    value = " ".join("".join(c if c.isprintable() else " " for c in given).split())
+    return value if len(value) <= most else value[: most - 1] + "\u2026"
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is not true or false")
+    return value
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise ValueError("is not a port from 1 to 65535")
+    return value
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not text")
+    return below(value)
+
+
+def _links(value: Any) -> List[Json]:
+    if not isinstance(value, list):
+        raise ValueError("is not a list")
+    if len(value) > MAX_LINKS:
+        raise ValueError(f"has more than {MAX_LINKS} links")
+    links = []
+    for link in value:
+        if not isinstance(link, dict) or "path" not in link:
+            raise ValueError("has a link that is not an object with `title` and `path`")
+        path = _path(link["path"])
+        links.append({"title": _text(link.get("title") or path, MAX_TITLE), "path": path})
+    return links
+
+
+TOLD = {
+    "message": lambda value: _text(value, MAX_TEXT),
+    "ready": _flag,
+    "failed": lambda value: _text(value, MAX_TEXT),
+    "port": _port,
+    "open_path": _path,
+    "links": _links,
+}  # type: Dict[str, Callable[[Any], Any]]
+"""The keys of a status file, and what reads their values."""
+
+
+def read_told(data: Json) -> Tuple[Json, List[str]]:
+    """What of the content of a status file is in order, and sentences about what is not.
+
+    Called by the runner for what the app wrote, and again by spawners for what `poll` answered:
+    it comes from a machine where anybody may have had a hand in it.
+
+    Parameters
+    ----------
+    data
+        All keys are optional. ``message``: a sentence for people. ``ready``: false for as long as
+        the app is not to be used. ``failed``: why it cannot go on. ``port``: where it listens.
+        ``open_path``: where it is opened, below its URL. ``links``: ``[{title, path}]``, further
+        places below its URL. Null is like absent.
+    """
+    told, problems = {}, []  # type: Json, List[str]
+    for key, value in data.items():
+        if key not in TOLD:
+            problems.append(f"it has an unknown key {_text(str(key), 40)!r}")
+        elif value is not None:
+            try:
+                told[key] = TOLD[key](value)
+            except ValueError as error:
+                problems.append(f"{key} {error}")
+    return told, problems
+
+
+class StatusFile:
+    """What an app, or a script beside it, tells in ``status.json``.
+
+    People write it with ``echo``: it may be seen half written, and then what was told before
+    still counts. It is read only if it is a file of the user's own, and not by way of a link.
+
+    Parameters
+    ----------
+    say
+        Called with a sentence about what is wrong with it, once for each.
+    """
+
+    def __init__(self, directory: str, say: Callable[[str], None]) -> None:
+        self.path = os.path.join(directory, "status.json")
+        self.told = {}  # type: Json
+        """What was in order when it was last read."""
+        self._say = say
+        self._seen = None  # type: Optional[Tuple[int, int, int]]
+        self._fresh = False
+        self._said = set()  # type: Set[str]
+
+    def begin(self) -> None:
+        """Forget what an app that was started before has told."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        self.told, self._seen = {}, None
+
+    def look(self) -> None:
+        """Read it again, if it may be another one than before."""
+        try:
+            # Not to wait for a writer if it is a pipe.
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.told, self._seen = {}, None
+            return
+        except OSError as error:
+            self._complain(f"it cannot be read: {error.strerror}")
+            return
+        with os.fdopen(fd, "rb") as file:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+                self._complain("it is not a regular file of yours")
+                return
+            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+            if seen == self._seen and not self._fresh:
+                return
+            # Two writes within a tick of the file system's clock look alike.
+            self._fresh = abs(time.time() - found.st_mtime) < 2.0
+            try:
+                content = file.read(MAX_STATUS + 1)
+            except OSError:
+                return
+        settled, self._seen = seen == self._seen, seen
+        if len(content) > MAX_STATUS:
+            self._complain(f"it is larger than {MAX_STATUS} bytes")
+            return
+        try:
+            data = json.loads(content.decode("utf-8"))
+            if not isinstance(data, dict):
+                raise ValueError("not a JSON object")
+        except (ValueError, RecursionError):
+            if settled:  # and not just half written
+                self._complain("it is not a JSON object")
+            self._fresh = True
+            return
+        self.told, problems = read_told(data)
+        for problem in problems:
+            self._complain(problem)
+
+    def _complain(self, problem: str) -> None:
+        if problem not in self._said and len(self._said) < 20:
+            self._said.add(problem)
+            self._say(f"The status file is ignored in part: {problem}.")
+
+
 # -- The runner ----------------------------------------------------------------------------------
 
 
@@ -676,6 +866,8 @@ class Supervisor:
         self._env = launch.get("env") or {}  # type: Dict[str, Optional[str]]
         self._nice = int(launch.get("nice") or 0)
         self._meter = Meter(directory)
+        self._status = StatusFile(directory, self._log.say)
+        self._passed_on = {}  # type: Json
         self._started = time.time()
         self._timeout = launch.get("timeout")  # type: Optional[float]
         self._limit_seen = None  # type: Optional[Tuple[int, int]]
@@ -711,6 +903,7 @@ class Supervisor:
             try:
                 self._start_app()
                 reason = self._watch()
+                reason, message = self._failure(reason, message)
             except StartError as error:
                 reason, message = "start_failed", str(error)
             if reason in ("stopped", "timeout"):
@@ -740,15 +933,29 @@ class Supervisor:
         """Remove the endpoint. Called when nothing runs any more."""
         remove_endpoint(self._directory, self._temporary)
 
+    def _failure(self, reason: str, message: str) -> Tuple[str, str]:
+        """Why the app ended, if it said so itself; perhaps with its last breath."""
+        if reason == "exited":
+            self._status.look()
+        failed = self._status.told.get("failed")
+        if failed and reason in ("exited", "app_failed"):
+            return "app_failed", str(failed)
+        return reason, message
+
     def _start_app(self) -> None:
         launch = self._launch
+        self._status.begin()
+        self._pass_on()
         if self._timeout is not None and not isinstance(self._timeout, (int, float)):
             raise StartError("The time limit is not a number of seconds.")
         used = set()  # type: Set[str]
         for template in launch["argv"] + [v for v in self._env.values() if v is not None]:
             used |= names_in(template)
         fields = dict(
-            launch.get("fields") or {}, session_dir=self._directory, python=sys.executable
+            launch.get("fields") or {},
+            session_dir=self._directory,
+            status_file=self._status.path,
+            python=sys.executable,
         )
         listener = self._make_endpoint(used, fields)
         self._fields = fields
@@ -767,6 +974,9 @@ class Supervisor:
     def _make_endpoint(self, used: Set[str], fields: Dict[str, Any]) -> Optional[socket.socket]:
         """Add what the app needs of `used` to `fields`; return the socket that it inherits."""
         fixed_port, fixed_socket = self._launch.get("port"), self._launch.get("socket")
+        if self._launch.get("reports_port"):
+            self._port = None
+            return None
         if fixed_port or "port" in used:
             fields["port"] = self._port = int(fixed_port) if fixed_port else free_port()
         if fixed_socket:
@@ -804,6 +1014,7 @@ class Supervisor:
 
     def _spawn(self, argv: List[bytes], pass_fds: Tuple[int, ...] = (), nice: int = 0) -> int:
         env = app_environment()
+        env[STATUS_FILE.encode()] = _bytes(self._status.path)
         for key, template in self._env.items():
             value = expand(template, self._fields) if template is not None else None
             env.pop(_bytes(key), None)
@@ -851,6 +1062,8 @@ class Supervisor:
                 self._meter.sample(self._mark)
             if self._asked:
                 return "stopped"
+            if self._status.told.get("failed"):
+                return "app_failed"
             if self._app is None or self._statuses[self._app] is not None:
                 return "exited"
             deadline = self._deadline()
@@ -892,6 +1105,8 @@ class Supervisor:
                     timeout = read_json(path)["timeout"]
                     self._timeout = None if timeout is None else float(timeout)
                     self._limit_seen = seen
+        self._status.look()
+        self._pass_on()
         self._announce()
 
     def _deadline(self) -> Optional[float]:
@@ -915,8 +1130,39 @@ class Supervisor:
                 write_json(os.path.join(self._directory, "connection.json"), facts)
             self._announced = news
 
+    def _pass_on(self) -> None:
+        """Write down what the app tells, if that is new."""
+        told = self._status.told
+        if told != self._passed_on:
+            with contextlib.suppress(OSError):  # a full disk: the next look tries again
+                write_json(os.path.join(self._directory, "told.json"), told, keep=False)
+                self._passed_on = told
+
+    def _held(self) -> bool:
+        """Whether the app says that it is not ready, whatever listens."""
+        return self._status.told.get("ready") is False
+
     def _probe(self) -> bool:
         """See whether the app listens (`_ready`). False if somebody else does in its place."""
+        if self._held():
+            return True  # the next look may tell otherwise
+        if not self._find_listener():
+            return False
+        if self._ready:
+            # It may have said a moment ago that it is not, and only then begun to listen.
+            self._status.look()
+            self._pass_on()
+            self._ready = not self._held()
+        if self._ready:
+            self._log.say("The app listens." if self._address else "The app runs.")
+            self._announce()
+        return True
+
+    def _find_listener(self) -> bool:
+        if self._launch.get("reports_port"):
+            self._port = self._status.told.get("port")
+            if self._port is None:
+                return True
         if self._socket is not None:
             self._address = {"scheme": "unix", "path": self._socket}
             self._ready = unix_listens(self._socket) and _own_file(self._socket)
@@ -937,9 +1183,6 @@ class Supervisor:
             self._address = {"scheme": "tcp", "host": host, "port": self._port}
         else:
             self._ready = True
-        if self._ready:
-            self._log.say("The app listens." if self._address else "The app runs.")
-            self._announce()
         return True
 
     def _turn(self, timeout: float) -> bool:
@@ -1218,8 +1461,8 @@ def poll(payload: Json) -> Json:
         ``statuses``: for each directory a dict with ``status`` (*absent*: there is no runner yet;
         *starting*: the app does not listen yet; *alive*; *ended*; *unknown*: whether it lives
         cannot be seen from here, but what it wrote is told), ``address, started, deadline, pid,
-        hostname, message`` and ``exit``, the content of ``exit.json``, made up if nobody was left
-        to write one (``reason`` is
+        hostname, message``, ``told`` (what the app tells of itself, see `read_told`) and ``exit``,
+        the content of ``exit.json``, made up if nobody was left to write one (``reason`` is
         ``runner_lost`` or ``host_restarted``).
     """
     here = machine()
@@ -1227,7 +1470,8 @@ def poll(payload: Json) -> Json:
 
 
 def _status(directory: str, here: Json) -> Json:
-    status = dict.fromkeys(("address", "started", "deadline", "pid", "exit", "hostname", "message"))  # type: Json
+    keys = ("address", "started", "deadline", "pid", "exit", "hostname", "message", "told")
+    status = dict.fromkeys(keys)  # type: Json
     try:
         status["status"] = _fill_status(status, directory, here)
     except FileNotFoundError:
@@ -1250,6 +1494,7 @@ def _fill_status(status: Json, directory: str, here: Json) -> str:
             facts = read(name)
             status.update((key, facts[key]) for key in ("started", "deadline", "pid"))
             break
+    status["told"] = read("told.json") if "told.json" in names else {}
     if not names & {"runner.json", "exit.json"}:
         raise FileNotFoundError(directory)
     runner = read("runner.json") if "runner.json" in names else dict(here, pid=0, started=0)

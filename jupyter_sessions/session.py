@@ -26,6 +26,7 @@ from typing import Any
 
 from .errors import Conflict, IllegalMove
 from .routes import Address
+from .told import NOTHING, Told
 
 Handle = Mapping[str, Any]
 """How a spawner finds again what it started. JSON; opaque outside its spawner."""
@@ -64,6 +65,8 @@ LATER: Mapping[State, frozenset[State]] = {
 }
 """The moves an attempt may make. Only a new attempt leads out of an ended state."""
 
+WAITS = "Waiting for the app to answer."
+"""The message of a session that starts, if there is nothing better to say."""
 ENDED = frozenset({State.STOPPED, State.FAILED})
 ASKED = frozenset({"stopped", "timeout", "restart"})
 """Reasons of an end that somebody asked for, or that was agreed upon."""
@@ -102,6 +105,8 @@ class Report:
         The name of the machine that it runs on.
     started
         When the app's process began.
+    told
+        What the app says of itself; None if the spawner cannot know.
     """
 
     status: Status
@@ -111,6 +116,7 @@ class Report:
     message: str = ""
     host: str = ""
     started: datetime | None = None
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,8 @@ class Attempt:
     expires: datetime | None = None
     limit: float | None = None  # the timeout that the app's supervisor knows of
     warned: datetime | None = None  # the `expires` that people were last warned of
+    told: Told = NOTHING
+    released: datetime | None = None  # when the app last ceased to say that it is not ready
     noted_url: str = ""  # the URL that was last written into the app's log
     exit_code: int | None = None
     message: str = ""
@@ -304,7 +312,8 @@ def needed(session: Session) -> Step | None:
         return Step.POLL if attempt.stop_sent else Step.STOP
     if not attempt.submitted:
         return Step.SUBMIT
-    if attempt.state is State.STARTING and attempt.address is not None:
+    held = attempt.told.ready is False
+    if attempt.state is State.STARTING and attempt.address is not None and not held:
         return Step.PROBE
     if attempt.state in ALIVE and attempt.limit != session.timeout:
         return Step.LIMIT
@@ -324,7 +333,8 @@ def advance(session: Session, seen: Seen, now: datetime, ready_timeout: float = 
         UTC.
     ready_timeout
         Seconds that the app may take from the start of its process to its first answer. Time in
-        a queue does not count.
+        a queue does not count, and neither does the time until an app that says that it is not
+        ready says so no more.
     """
     if session.state in ENDED:
         restart = session.wanted_attempt > session.attempt.number
@@ -354,6 +364,8 @@ def _learn(session: Session, seen: Seen, now: datetime) -> Session:
     if report.message and report.status is not Status.ENDED and attempt.outcome is None:
         facts["message"] = report.message  # once it is on its way out, why it goes is what counts
         facts["reason"] = report.reason
+    if report.told is not None and report.status in (Status.STARTING, Status.ALIVE):
+        facts |= _listen(attempt, report.told, now)
     if report.status in (Status.STARTING, Status.ALIVE):
         started = attempt.started or report.started or now
         facts["started"] = started
@@ -361,6 +373,16 @@ def _learn(session: Session, seen: Seen, now: datetime) -> Session:
     if report.status is Status.ENDED and report.exit_code is not None:
         facts["exit_code"] = report.exit_code
     return session.now(**facts)
+
+
+def _listen(attempt: Attempt, told: Told, now: datetime) -> dict[str, Any]:
+    """What changes with what the app says of itself."""
+    facts: dict[str, Any] = {"told": told}
+    if attempt.told.ready is False and told.ready is not False:
+        facts["released"] = now
+    if attempt.outcome is None and attempt.told.message and not told.message:
+        facts["message"] = "" if attempt.state is State.RUNNING else WAITS
+    return facts
 
 
 def expiry(started: datetime | None, timeout: float | None) -> datetime | None:
@@ -382,14 +404,17 @@ def _ending(session: Session, seen: Seen, now: datetime, ready_timeout: float) -
     # Only what was asked and seen not to be ready is late: nobody may have been there to ask, and
     # what does not answer because its host is away is unknown, not dead.
     asked = seen.ready is False or (report is not None and report.status is Status.STARTING)
+    since = attempt.released or attempt.started
     late = (
         attempt.state is State.STARTING
-        and attempt.started is not None
-        and now >= attempt.started + timedelta(seconds=ready_timeout)
+        and attempt.told.ready is not False
+        and since is not None
+        and now >= since + timedelta(seconds=ready_timeout)
     )
     if late and asked:
         why = f" ({seen.ready_problem})" if seen.ready_problem else ""
-        message = f"The app did not answer within {ready_timeout:g} s of its start{why}."
+        event = "its start" if attempt.released is None else "saying that it was ready"
+        message = f"The app did not answer within {ready_timeout:g} s of {event}{why}."
         return _stop(session, State.FAILED, "not_ready", message)
     return None
 
@@ -431,10 +456,11 @@ def _forward(session: Session, seen: Seen, now: datetime) -> Session:
     if state is State.CREATED and session.attempt.handle is not None:
         return move(session, State.QUEUED)
     if state is State.QUEUED and report and report.status in (Status.STARTING, Status.ALIVE):
-        message = report.message or "Waiting for the app to answer."
+        message = report.message or WAITS
         return move(session, State.STARTING, message=message, reason=report.reason)
     if state is State.STARTING and seen.ready:
-        return move(session, State.RUNNING, ready=now, message="", reason="")
+        message = session.attempt.told.message
+        return move(session, State.RUNNING, ready=now, message=message, reason="")
     return session
 
 

@@ -19,10 +19,12 @@ from tornado.httpclient import AsyncHTTPClient
 from jupyter_sessions.manager import SessionManager
 from jupyter_sessions.session import ENDED, Session, State
 
+from .attempts import attempt, attempts
 from .helpers import API, Answer, kill_sessions
 from .live import Commands, Home, LiveServer
 from .processes import marked
 
+__all__ = ["attempt", "attempts"]  # fixtures of another module
 HERE = Path(__file__).parent
 PATIENCE = 40
 """Seconds to wait for what takes a fraction of one on a machine with nothing else to do."""

@@ -31,7 +31,7 @@ LAYERS = [
     {"store", "apps", "spawners.base", "spawners.process", "validation", "readiness"},
     {"record", "hosts.base", "hosts.local", "options"},
     {"session", "runner", "sentences", "plain"},
-    {"routes", "errors"},
+    {"routes", "errors", "told"},
 ]
 """Top to bottom. A module imports from lower layers, and from its own package or layer."""
 CONCRETE = {"spawners.process", "hosts.local"}

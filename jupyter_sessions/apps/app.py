@@ -21,7 +21,7 @@ from ..sentences import shorten
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """What an app may be called; the schema says the same."""
 FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
-TARGET_FIELDS = frozenset({"socket", "port", "fd", "session_dir", "python"})
+TARGET_FIELDS = frozenset({"socket", "port", "fd", "session_dir", "status_file", "python"})
 """Fields that only the target can fill in (``runner.py``)."""
 OWN_FIELDS = frozenset({"base_url", "app_dir", "state_dir", "cwd"})
 """Fields that the manager fills in."""
@@ -98,6 +98,8 @@ class App:
         Where a front end opens it: in a tab of its own, or of the browser.
     port, socket
         Where it listens whatever it is told; 0 and empty if it listens where it is told to.
+    reports_port
+        Whether it picks its port itself, and tells it in its status file.
     paths
         Paths that it knows by another name: that of the request, and that which it gets.
     launcher
@@ -136,6 +138,7 @@ class App:
     requires: tuple[Requirement, ...] = ()
     port: int = 0
     socket: str = ""
+    reports_port: bool = False
     paths: Mapping[str, str] = field(default_factory=dict)
     launcher: bool = True
     origin: str = ""
@@ -187,6 +190,16 @@ class App:
                 "base_path: it keeps its prefix, so nothing takes the prefix's place",
                 ("base_path",),
             )
+        reports_port = data.get("port") == "reported"
+        if reports_port and any(
+            name in ("port", "socket", "fd")
+            for text in (*templates["command"], *templates["env"])
+            for name in FIELD.findall(text)
+        ):
+            raise AppError(
+                "port: it reports its port, so {port}, {socket} and {fd} cannot tell it one",
+                ("port",),
+            )
         return cls(
             name=data["name"],
             title=data["title"],
@@ -208,8 +221,9 @@ class App:
             request_headers=data.get("request_headers", {}),
             response_headers=data.get("response_headers", {}),
             requires=tuple(_requirement(r) for r in data.get("requires", ())),
-            port=data.get("port", 0),
+            port=0 if reports_port else data.get("port", 0),
             socket=data.get("socket", ""),
+            reports_port=reports_port,
             paths=data.get("paths", {}),
             launcher=data.get("launcher", True),
             origin=origin,
@@ -226,7 +240,7 @@ class App:
     def has_open_port(self) -> bool:
         """Whether it listens on a TCP port, which other users of the machine can reach too."""
         told = any("{port}" in text for text in (*self.command, *self.env.values()))
-        return told or self.port != 0
+        return told or self.port != 0 or self.reports_port
 
     @property
     def icon(self) -> Path | None:

@@ -81,7 +81,7 @@ def doubts(app: App) -> Iterator[tuple[Sequence[str | int], str]]:
     definition = app.definition
     told = {name for text in (*app.command, *app.env.values()) for name in FIELD.findall(text)}
     if app.has_open_port:
-        where = "port" if app.port else "command"
+        where = "port" if app.port or app.reports_port else "command"
         yield (
             (where,),
             f"{where}: other users of the machine can reach a TCP port; if the app can listen on a"

@@ -98,12 +98,18 @@ async def list_sessions(args: argparse.Namespace, config: list[str]) -> int:
             *(s[k] for k in ("id", "name", "app", "state")),
             since(s["created"]),
             "" if s["ended"] else left(s["expires"]) or "no limit",
-            s["message"] or s["url"],
+            "  ".join(filter(None, (_where(s), s["message"]))),
         )
         for s in shown
     ]
     table(("ID", "NAME", "APP", "STATE", "AGE", "TIME LEFT", ""), rows)
     return 0
+
+
+def _where(described: Mapping[str, Any]) -> str:
+    """Where to open a session; empty while there is something else to say of it."""
+    shown = described["state"] == State.RUNNING or not described["message"]
+    return str(described["url"]) if shown else ""
 
 
 async def show(args: argparse.Namespace, config: list[str]) -> int:

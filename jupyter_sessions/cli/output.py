@@ -63,6 +63,8 @@ def facts(session: Mapping[str, Any]) -> None:
         shown["expires"] = f"{clock(session['expires'])} (in {left(session['expires'])})"
     if session["timeout"]:
         shown["timeout"] = _span(timedelta(seconds=session["timeout"]))
+    if session["links"]:
+        shown["links"] = ", ".join(f"{link['title']}: {link['url']}" for link in session["links"])
     for name in ("options", "resources"):
         if session[name]:
             shown[name] = json.dumps(session[name], ensure_ascii=False)

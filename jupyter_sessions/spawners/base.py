@@ -14,8 +14,9 @@ from traitlets.config import LoggingConfigurable
 
 from ..hosts.base import AbstractConfigurableMeta, Host
 from ..routes import Address
-from ..runner import names_in
+from ..runner import names_in, read_told
 from ..session import Handle, Report
+from ..told import Link, Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +29,9 @@ class Launch:
         The attempt's own directory in the store of this machine, not yet made.
     argv, env, stop_argv
         Templates: ``{field}`` stands for a value of `fields`, or for what only the target knows
-        (``{socket}``, ``{port}``, ``{fd}``, ``{session_dir}``, ``{python}``). They are filled in
-        there, in one pass, element by element: a value is never read as a template or by a shell.
+        (``{socket}``, ``{port}``, ``{fd}``, ``{session_dir}``, ``{status_file}``, ``{python}``).
+        They are filled in there, in one pass, element by element: a value is never read as a
+        template or by a shell.
     fields
         Text, a list of texts (an element that is only this field becomes several), or None (such
         an element is left out).
@@ -43,6 +45,8 @@ class Launch:
         The most that its log may take on disk.
     port, socket
         Where it listens whatever it is told; 0 and empty if it listens where it is told to.
+    reports_port
+        Whether it picks a port itself, and tells it in its status file.
     """
 
     session_id: str
@@ -60,6 +64,7 @@ class Launch:
     log_bytes: int = 10_000_000
     port: int = 0
     socket: str = ""
+    reports_port: bool = False
 
     def mentions(self, name: str) -> bool:
         """Whether a template has the field `name`."""
@@ -95,6 +100,7 @@ def runner_payload(launch: Launch, directory: str) -> dict[str, Any]:
         "timeout": launch.timeout,
         "port": launch.port or None,
         "socket": launch.socket or None,
+        "reports_port": launch.reports_port,
     }
 
 
@@ -237,3 +243,18 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
     def options_schema(self) -> dict[str, Any]:
         """The JSON Schema of the resources that people may ask for: see ``app.schema.json``."""
         return {"type": "object", "properties": {}}
+
+
+def told_of(told: Mapping[str, Any]) -> Told:
+    """What an app says of itself: the ``told`` of a status that the runner's `poll` answered.
+
+    The runner has read it, but perhaps on a machine where others could have a hand in it: what is
+    not in order is left out here too.
+    """
+    told, _ = read_told(dict(told))
+    return Told(
+        message=told.get("message", ""),
+        ready=told.get("ready"),
+        open_path=told.get("open_path"),
+        links=tuple(Link(link["title"], link["path"]) for link in told.get("links", ())),
+    )

@@ -12,7 +12,7 @@ from traitlets import default
 
 from ..routes import Address
 from ..session import Handle, Report, Status
-from .base import Launch, Spawner, Usage, runner_payload
+from .base import Launch, Spawner, Usage, runner_payload, told_of
 
 LOW = 10
 """Steps of niceness for a low priority: others' work then gets about nine tenths of a processor."""
@@ -124,14 +124,16 @@ def _finite(value: Any) -> float:
 def _read(status: Mapping[str, Any]) -> Report:
     end: Mapping[str, Any] = status.get("exit") or {}
     address = status.get("address")
+    told = told_of(status.get("told") or {})
     return Report(
         status=STATUSES[status["status"]],
         address=None if address is None else Address.from_json(address),
         exit_code=end.get("exit_code"),
         reason=end.get("reason", "files_lost" if status["status"] == "absent" else ""),
-        message=end.get("message", status.get("message") or ""),
+        message=end.get("message", status.get("message") or told.message),
         host=status.get("hostname") or "",
         started=_time(status.get("started")),
+        told=told,
     )
 
 

@@ -15,6 +15,8 @@ export namespace CommandIDs {
   /** `{id, name?}`. */
   export const rename = 'sessions:rename';
   export const duplicate = 'sessions:duplicate';
+  /** Open what the app offers besides itself: `{id, link}`, its number from 0. */
+  export const openLink = 'sessions:open-link';
   export const copyUrl = 'sessions:copy-url';
   export const forget = 'sessions:forget';
 

@@ -1,7 +1,7 @@
 /** How sessions, times and sizes read. Pure. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { ISession, SessionState } from './tokens';
+import type { ILink, ISession, SessionState } from './tokens';
 
 /** The names of states, as people read them. */
 export function stateLabel(state: SessionState, trans: TranslationBundle): string {
@@ -116,4 +116,9 @@ export function place(session: ISession): string {
     return host;
   }
   return host ? `${spawner} · ${host}` : spawner;
+}
+
+/** The browser tab in which a link opens: asking again brings up the same one. */
+export function linkTarget(id: string, link: ILink): string {
+  return `jupyter-session-${id}-${link.url}`;
 }

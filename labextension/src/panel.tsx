@@ -130,6 +130,12 @@ export function fillSessionMenu(menu: Menu, session: ISession): void {
     commands.forEach(command => menu.addItem({ command, args }));
   if (session.state === 'running' || isComing(session)) {
     add(CommandIDs.open, CommandIDs.openInBrowser, CommandIDs.copyUrl);
+    if (session.links.length > 0) {
+      menu.addItem({ type: 'separator' });
+      session.links.forEach((_, link) =>
+        menu.addItem({ command: CommandIDs.openLink, args: { ...args, link } })
+      );
+    }
     menu.addItem({ type: 'separator' });
   }
   add(CommandIDs.logs, CommandIDs.rename, CommandIDs.duplicate);

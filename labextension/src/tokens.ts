@@ -18,6 +18,12 @@ export type SessionState =
 export type SessionAction =
   'open' | 'logs' | 'stop' | 'restart' | 'extend' | 'rename' | 'delete';
 
+/** A further place that an app offers to open; `url` is a path, as that of the session. */
+export interface ILink {
+  readonly title: string;
+  readonly url: string;
+}
+
 /** A session as the REST API answers it; `openapi.yaml` documents the fields. Times: ISO 8601, UTC. */
 export interface ISession {
   readonly id: string;
@@ -37,6 +43,8 @@ export interface ISession {
   readonly reason: string;
   /** The path at which it opens. */
   readonly url: string;
+  /** What else can be opened while it runs. */
+  readonly links: readonly ILink[];
   readonly host: string;
   readonly created: string;
   readonly started: string | null;

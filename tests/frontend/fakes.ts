@@ -30,6 +30,7 @@ export function session(changes: Partial<ISession> = {}): ISession {
     message: '',
     reason: '',
     url: '/sessions/abc/',
+    links: [],
     host: 'box',
     created: '2026-01-01T12:00:00+00:00',
     started: '2026-01-01T12:00:01+00:00',

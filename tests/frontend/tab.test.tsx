@@ -141,6 +141,25 @@ describe('steps', () => {
   });
 });
 
+describe('the toolbar', () => {
+  const text = (): string =>
+    tab.node.querySelector('.jp-sessions-stateItem')?.textContent ?? '';
+
+  it('has what the app says of itself while it runs', async () => {
+    await open({
+      message: 'Busy',
+      links: [{ title: 'Jobs', url: '/sessions/abc/jobs' }]
+    });
+    expect(text()).toContain('Busy');
+    expect(tab.node.querySelector('a')?.getAttribute('href')).toBe(
+      '/sessions/abc/jobs'
+    );
+    await change({ message: '', links: [] });
+    expect(text()).not.toContain('Busy');
+    expect(tab.node.querySelector('a')).toBeNull();
+  });
+});
+
 describe('the frame', () => {
   it('is there once the session runs, and not before', async () => {
     await open({ state: 'starting' });

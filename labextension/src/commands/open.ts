@@ -2,8 +2,9 @@
 
 import { Clipboard, Notification } from '@jupyterlab/apputils';
 import { CommandIDs } from '../commandids';
-import type { ISession } from '../tokens';
-import { ID_SCHEMA, idOf, may, type ICommandOptions } from './shared';
+import { linkTarget } from '../format';
+import type { ILink, ISession } from '../tokens';
+import { ID_SCHEMA, idOf, may, type Args, type ICommandOptions } from './shared';
 
 export function addOpening({
   app,
@@ -59,6 +60,30 @@ export function addOpening({
       const session = model.get(idOf(args));
       if (session) {
         inBrowser(session);
+      }
+    }
+  });
+
+  const linkOf = (args: Args): ILink | undefined =>
+    model.get(idOf(args))?.links[Number(args['link'])];
+
+  commands.addCommand(CommandIDs.openLink, {
+    label: args => linkOf(args)?.title ?? trans.__('Open Link'),
+    describedBy: {
+      args: {
+        type: 'object',
+        required: ['id', 'link'],
+        properties: {
+          ...ID_SCHEMA.properties,
+          link: { type: 'integer', minimum: 0, description: 'Its number, from 0' }
+        }
+      }
+    },
+    isEnabled: args => linkOf(args) !== undefined,
+    execute: args => {
+      const link = linkOf(args);
+      if (link) {
+        window.open(link.url, linkTarget(idOf(args), link));
       }
     }
   });

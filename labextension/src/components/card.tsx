@@ -13,6 +13,7 @@ import { hasEnded, isComing, place, stateLabel } from '../format';
 import { appIcon } from '../icons';
 import type { ISession } from '../tokens';
 import { usePanel } from './context';
+import { Links } from './links';
 import { Ago, RunningFor, TimeLeft } from './time';
 import { Usage } from './usage';
 
@@ -105,6 +106,7 @@ export const Card = React.memo(function Card({
             )}
           </div>
           <Sentence session={session} />
+          <Links session={session} isTabStop={isCurrent} />
           {isComing(session) || state === 'stopping' ? (
             <div
               className="jp-sessions-progress"
@@ -162,8 +164,8 @@ function Sentence({ session }: { session: ISession }): React.JSX.Element | null 
       </div>
     );
   }
-  // That it was stopped on request, or runs, is said by the state.
-  const isPlain = session.state === 'running' || session.reason === 'stopped';
+  // That it was stopped on request is said by the state.
+  const isPlain = session.reason === 'stopped';
   if (!session.message || isPlain) {
     return null;
   }

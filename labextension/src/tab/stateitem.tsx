@@ -4,6 +4,7 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
 import { CommandIDs } from '../commandids';
 import { useSignal } from '../components/hooks';
+import { Links } from '../components/links';
 import { duration, isShort, stateLabel, timeLeft } from '../format';
 import type { ISession } from '../tokens';
 import type { ITabContext } from './context';
@@ -32,6 +33,12 @@ function State(props: ITabContext): React.JSX.Element | null {
         {stateLabel(session.state, trans)}
       </span>
       <TimeLeft {...props} session={session} />
+      {session.state === 'running' && session.message && (
+        <span className="jp-sessions-said" role="status" title={session.message}>
+          {session.message}
+        </span>
+      )}
+      <Links session={session} />
     </>
   );
 }
