@@ -16,11 +16,10 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from .apps.app import ICONS
 from .errors import InvalidRequest, NotFound, SessionError
 from .manager import SessionManager
 from .usage import KEPT
-from .validation import check_fields
+from .validation import absolute_path, check_fields
 
 NAMESPACE = "jupyter-sessions/v1"
 """Below the base URL. Not ``api/sessions``: that is Jupyter's own, for kernels."""
@@ -85,6 +84,17 @@ class SessionsAPIHandler(APIHandler):
             raise InvalidRequest.field(name, f"give a whole number from 0 to {maximum}")
         return int(text)
 
+    def given_folder(self) -> str:
+        """The query's `cwd` as it was given; empty if there is none."""
+        # Not get_query_argument: it changes what a folder's name may well begin or end with.
+        raw = self.request.query_arguments.get("cwd", [b""])[-1]
+        return self.decode_argument(raw, "cwd")
+
+    def folder(self) -> str:
+        """The query's `cwd`, absolute: the server's root folder if there is none."""
+        root = self.manager.root_dir
+        return absolute_path(self.given_folder() or root, root)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error as JSON of one shape; the one place where a SessionError gets its status."""
         error = kwargs.get("exc_info", (None, None, None))[1]
@@ -118,38 +128,61 @@ class AppsHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        self.answer(await self.manager.offers.apps())
+        asked = "cwd" in self.request.query_arguments
+        self.answer(await self.manager.offers.apps(self.folder() if asked else None))
 
 
 class AppHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        app = await self.manager.offers.catalogue.app(name)
-        self.answer(await self.manager.offers.describe(app))
+        self.answer(await self.manager.offers.described(name, self.folder()))
 
 
 class IconHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        icon = (await self.manager.offers.catalogue.app(name)).icon
+        icon = await self.manager.offers.icon(name, self.folder())
         if icon is None:
             raise NotFound(f"The app {name!r} has no icon.")
-        picture = await asyncio.to_thread(icon.read_bytes)
+        picture, media_type = icon
         self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         self.set_header("Cache-Control", "private, max-age=3600")
-        self.finish(picture, set_content_type=ICONS[icon.suffix.lower()])
+        self.finish(picture, set_content_type=media_type)
+
+
+class TrustHandler(SessionsAPIHandler):
+    """Whether a project's app may run, and what one has to see to decide that."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        found = await asyncio.to_thread(self.manager.projects.find, name, self.folder())
+        self.answer(found.describe_trust())
+
+    @web.authenticated
+    @authorized
+    async def post(self, name: str) -> None:
+        digest = check_fields(self.body(), {"digest": str}).get("digest")
+        if digest is None:
+            raise InvalidRequest.field("digest", "give the digest of what was looked at")
+        projects = self.manager.projects
+        found = await asyncio.to_thread(projects.trust, name, self.folder(), digest)
+        self.answer(found.describe_trust())
+
+    @web.authenticated
+    @authorized
+    async def delete(self, name: str) -> None:
+        await asyncio.to_thread(self.manager.projects.revoke, name, self.folder())
+        self.done()
 
 
 class FormHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        # Not get_query_argument: it changes what a folder's name may well begin or end with.
-        raw = self.request.query_arguments.get("cwd", [b""])[-1]
-        cwd = self.decode_argument(raw, "cwd")
-        self.answer(await self.manager.forms.form(name, cwd))
+        self.answer(await self.manager.forms.form(name, self.given_folder()))
 
 
 class RememberedHandler(SessionsAPIHandler):
@@ -158,13 +191,13 @@ class RememberedHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def put(self, name: str) -> None:
-        await self.manager.forms.remember(name, self.body())
+        await self.manager.forms.remember(name, self.body(), self.given_folder())
         self.done()
 
     @web.authenticated
     @authorized
     async def delete(self, name: str) -> None:
-        await self.manager.forms.forget(name)
+        await self.manager.forms.forget(name, self.given_folder())
         self.done()
 
 
@@ -172,13 +205,13 @@ class PresetHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def put(self, name: str, preset: str) -> None:
-        await self.manager.forms.save_preset(name, preset, self.body())
+        await self.manager.forms.save_preset(name, preset, self.body(), self.given_folder())
         self.done()
 
     @web.authenticated
     @authorized
     async def delete(self, name: str, preset: str) -> None:
-        await self.manager.forms.delete_preset(name, preset)
+        await self.manager.forms.delete_preset(name, preset, self.given_folder())
         self.done()
 
 
@@ -315,6 +348,7 @@ HANDLERS: list[tuple[str, type[SessionsAPIHandler]]] = [
     (r"apps", AppsHandler),
     (r"apps/(?P<name>[^/]+)", AppHandler),
     (r"apps/(?P<name>[^/]+)/icon", IconHandler),
+    (r"apps/(?P<name>[^/]+)/trust", TrustHandler),
     (r"apps/(?P<name>[^/]+)/form", FormHandler),
     (r"apps/(?P<name>[^/]+)/remembered", RememberedHandler),
     (r"apps/(?P<name>[^/]+)/presets/(?P<preset>[^/]+)", PresetHandler),

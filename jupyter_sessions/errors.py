@@ -10,6 +10,7 @@
     │   └── SpawnerNotFound
     ├── Conflict              409  not possible in the session's present state
     │   ├── AppUnavailable         the app's program is missing; the message says what to install
+    │   ├── Untrusted              the app comes from a project, and nobody has trusted it yet
     │   └── CorruptRecord          the session's record cannot be read
     ├── IllegalMove           409  a state change that `advance` forbids (a bug if it gets out)
     ├── StoreError            507  the session store cannot be written or is not safe to use
@@ -112,6 +113,10 @@ class Conflict(SessionError):
 
 class AppUnavailable(Conflict):
     default_reason = "app_unavailable"
+
+
+class Untrusted(Conflict):
+    default_reason = "untrusted"
 
 
 class CorruptRecord(Conflict):

@@ -16,7 +16,7 @@ from .options import OptionSchema
 from .preferences import AppPreferences, Choices, Preferences
 from .project import Project, project_of
 from .requests import TimeLimits, folder
-from .validation import check_choices, check_timeout
+from .validation import absolute_path, check_choices, check_timeout
 
 Layer = tuple[str, Mapping[str, Any]]
 """Where values come from, ``project`` or ``remembered``, and the values. The app's own defaults are
@@ -75,11 +75,11 @@ class Forms:
 
         Raises
         ------
-        AppNotFound, InvalidRequest
+        AppNotFound, Untrusted, InvalidRequest
         """
-        app = await self._offers.catalogue.app(name)
         path = await folder(cwd, self._root_dir, self._offers.spawner("local").host)
-        kept, problem = await self._kept(app.name)
+        app = await self._offers.app(name, path)
+        kept, problem = await self._kept(app.key)
         project = await asyncio.to_thread(project_of, app.name, path, self._root_dir)
         layers = [
             ("project", project.choices if project is not None else {}),
@@ -125,51 +125,55 @@ class Forms:
 
     # What is kept -----------------------------------------------------------------------------
 
-    async def presets(self, name: str) -> Mapping[str, Choices]:
+    async def presets(self, name: str, cwd: str = "") -> Mapping[str, Choices]:
         """The presets of an app by name.
 
         Raises
         ------
         AppNotFound, CorruptRecord, StoreError
         """
-        app = await self._offers.catalogue.app(name)
-        return (await asyncio.to_thread(self._preferences.read, app.name)).presets
+        app = await self._app(name, cwd)
+        return (await asyncio.to_thread(self._preferences.read, app.key)).presets
 
-    async def remember(self, name: str, choices: Any) -> None:
+    async def remember(self, name: str, choices: Any, cwd: str = "") -> None:
         """Keep what somebody chose for an app; not where, and not for which file.
 
         Raises
         ------
         AppNotFound, InvalidRequest, CorruptRecord, StoreError
         """
-        app = await self._offers.catalogue.app(name)
+        app = await self._app(name, cwd)
         kept = _without_places(app, check_choices(choices))
-        await asyncio.to_thread(self._preferences.remember, app.name, kept)
+        await asyncio.to_thread(self._preferences.remember, app.key, kept)
 
-    async def forget(self, name: str) -> None:
+    async def forget(self, name: str, cwd: str = "") -> None:
         """Keep no longer what somebody chose for an app; harmless if nothing is kept."""
-        app = await self._offers.catalogue.app(name)
-        await asyncio.to_thread(self._preferences.forget, app.name)
+        app = await self._app(name, cwd)
+        await asyncio.to_thread(self._preferences.forget, app.key)
 
-    async def save_preset(self, name: str, preset: str, choices: Any) -> None:
+    async def save_preset(self, name: str, preset: str, choices: Any, cwd: str = "") -> None:
         """Keep `choices` for an app under a name of their own.
 
         Raises
         ------
         AppNotFound, InvalidRequest, CorruptRecord, StoreError
         """
-        app = await self._offers.catalogue.app(name)
-        await asyncio.to_thread(self._preferences.save_preset, app.name, preset, choices)
+        app = await self._app(name, cwd)
+        await asyncio.to_thread(self._preferences.save_preset, app.key, preset, choices)
 
-    async def delete_preset(self, name: str, preset: str) -> None:
+    async def delete_preset(self, name: str, preset: str, cwd: str = "") -> None:
         """Forget a preset.
 
         Raises
         ------
         AppNotFound, NotFound, InvalidRequest, CorruptRecord, StoreError
         """
-        app = await self._offers.catalogue.app(name)
-        await asyncio.to_thread(self._preferences.delete_preset, app.name, preset)
+        app = await self._app(name, cwd)
+        await asyncio.to_thread(self._preferences.delete_preset, app.key, preset)
+
+    async def _app(self, name: str, cwd: str) -> App:
+        """The app `name`; `cwd` says which project is meant, as in `form`."""
+        return await self._offers.app(name, absolute_path(cwd or self._root_dir, self._root_dir))
 
     async def _kept(self, app: str) -> tuple[AppPreferences, str]:
         """What is kept for `app`, and what is wrong with it: a file that cannot be read is no

@@ -15,6 +15,7 @@ from jupyter_core.paths import jupyter_data_dir
 from traitlets import Dict, Enum, Float, Int, Unicode
 from traitlets.config import LoggingConfigurable
 
+from .apps.app import App
 from .apps.catalogue import Catalogue
 from .apps.server_proxy import configured_servers
 from .apps.sources import all_sources
@@ -36,6 +37,7 @@ from .ownership import Ownership
 from .places import build_hosts, build_spawners
 from .polling import Poller
 from .preferences import Preferences
+from .project_apps import ProjectApps
 from .reconcile import Reconciler
 from .record import describe
 from .remains import end_unrecorded
@@ -44,6 +46,7 @@ from .session import Attempt, Session, Target, limit, new_id
 from .spawners.base import Spawner
 from .steps import Steps, StepSettings
 from .store import SessionStore, Unreadable
+from .trust import Trust
 from .usage import KEPT, usage_of
 from .validation import check_fields, check_name, check_timeout
 
@@ -128,6 +131,7 @@ class SessionManager(LoggingConfigurable):
         *,
         base_url: str = "/",
         root_dir: str = "",
+        projects_in: str = "",
         activity: Callable[[str], float | None] = lambda _: None,
         **kwargs: Any,
     ) -> None:
@@ -138,6 +142,8 @@ class SessionManager(LoggingConfigurable):
             The prefix of the server, with slashes around it.
         root_dir
             The folder that sessions start in when nobody says where; home if empty.
+        projects_in
+            The folder whose projects' apps are offered; `root_dir` if empty.
         activity
             Gives the time (epoch) of a session's last use, or None.
         """
@@ -153,7 +159,8 @@ class SessionManager(LoggingConfigurable):
         servers = configured_servers(self.config)
         proxied = None if self.server_proxy_apps == "off" else servers
         catalogue = Catalogue(self.log, all_sources(self.apps, proxied))
-        self.offers = Offers(catalogue, spawners, self.open_ports)
+        self.projects = ProjectApps(projects_in or self.root_dir, Trust(root))
+        self.offers = Offers(catalogue, self.projects, spawners, self.open_ports)
         self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)
         self.ledger = Ledger(self.store, Ownership(root), self.log, self._noticed)
         self.connections = Connections()
@@ -289,17 +296,17 @@ class SessionManager(LoggingConfigurable):
 
         Raises
         ------
-        InvalidRequest, AppNotFound, SpawnerNotFound, AppUnavailable, StoreError
+        InvalidRequest, AppNotFound, SpawnerNotFound, AppUnavailable, Untrusted, StoreError
             Nothing was started then.
         """
         wanted = await read_start(request, self.offers, self.root_dir, self._limits())
-        now = datetime.now(UTC)
+        now, session_id = datetime.now(UTC), new_id()
         session = Session(
-            id=new_id(),
+            id=session_id,
             name=wanted.name,
             app=wanted.app.name,
             app_definition=wanted.app.definition,
-            app_directory=str(wanted.app.directory or ""),
+            app_directory=self._app_directory(session_id, wanted.app),
             spawner=wanted.spawner.name,
             options=wanted.options,
             resources=wanted.resources,
@@ -311,8 +318,9 @@ class SessionManager(LoggingConfigurable):
             owner=self.ledger.ownership.me.to_json(),
         )
         self._steps.fresh(session)
+        files = wanted.app.snapshot
         try:
-            await asyncio.to_thread(self.store.create, session)
+            await asyncio.to_thread(self.store.create, session, files.write if files else None)
         except StoreError:
             self._steps.stale(session)
             raise
@@ -413,6 +421,11 @@ class SessionManager(LoggingConfigurable):
                 reason="no_spawner",
             )
         return replace(session, target=Target.STOPPED, wanted_attempt=session.attempt.number)
+
+    def _app_directory(self, session_id: str, app: App) -> str:
+        """The folder that a session's app runs from: where it is, or the session's own copy."""
+        own = app.snapshot is not None
+        return str(self.store.app_directory(session_id) if own else app.directory or "")
 
     def _limits(self) -> TimeLimits:
         return TimeLimits(self.default_timeout, self.max_timeout)

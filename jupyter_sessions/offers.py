@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from .apps.app import App
+from .apps.app import ICONS, App
 from .apps.catalogue import Catalogue, unavailable
-from .errors import AppUnavailable, SpawnerNotFound
+from .apps.folders import Broken
+from .errors import AppNotFound, AppUnavailable, SpawnerNotFound
+from .project_apps import CATEGORY, PREFIX, ProjectApp, ProjectApps
 from .spawners.base import Spawner
 
 OPEN_PORT = "It listens on a TCP port, which other users of the machine can reach too."
@@ -24,33 +26,104 @@ class Offers:
     """
 
     def __init__(
-        self, catalogue: Catalogue, spawners: Mapping[str, Spawner], open_ports: str
+        self,
+        catalogue: Catalogue,
+        projects: ProjectApps,
+        spawners: Mapping[str, Spawner],
+        open_ports: str,
     ) -> None:
         self.catalogue = catalogue
+        self.projects = projects
         self._spawners = spawners
         self._open_ports = open_ports
 
-    async def apps(self) -> list[dict[str, Any]]:
-        """All apps as the REST API answers them, those that cannot be started here included."""
+    async def app(self, name: str, cwd: str = "") -> App:
+        """The app called `name`: one of this machine, or ``project:<name>`` of a project.
+
+        Parameters
+        ----------
+        cwd
+            The folder whose project is meant, absolute.
+
+        Raises
+        ------
+        AppNotFound
+        Untrusted
+            If it is a project's, and was not trusted as it is now.
+        """
+        if not name.startswith(PREFIX):
+            return await self.catalogue.app(name)
+        return (await asyncio.to_thread(self.projects.find, name, cwd)).app()
+
+    async def apps(self, cwd: str | None = None) -> list[dict[str, Any]]:
+        """All apps as the REST API answers them, those that cannot be started here included.
+
+        Parameters
+        ----------
+        cwd
+            The folder whose projects' apps to list too, absolute; None for none.
+        """
         apps, broken = await self.catalogue.load()
         described = [await self.describe(app) for app in apps.values()]
-        return described + [
-            {
-                "name": item.name,
-                "title": item.name,
-                "description": "",
-                "category": "Broken",
-                "options": {},
-                "available": False,
-                "unavailable_reason": f"{item.where}: {item.message}",
-                "notice": "",
-                "origin": item.origin,
-                "icon": False,
-                "open_in": "lab",
-                "launcher": True,
-            }
-            for item in broken
-        ]
+        described += [_described(item.name, item) for item in broken]
+        if cwd is not None:
+            for found in await asyncio.to_thread(self.projects.all, cwd):
+                described.append(await self._of_project(found))
+        return described
+
+    async def described(self, name: str, cwd: str) -> dict[str, Any]:
+        """The app `name` as the REST API answers it; see `app`.
+
+        Raises
+        ------
+        AppNotFound
+        """
+        if not name.startswith(PREFIX):
+            return await self.describe(await self.catalogue.app(name))
+        return await self._of_project(await asyncio.to_thread(self.projects.find, name, cwd))
+
+    async def icon(self, name: str, cwd: str) -> tuple[bytes, str] | None:
+        """The icon of the app `name` and its media type, if it has one; see `app`.
+
+        Raises
+        ------
+        AppNotFound
+        """
+        if name.startswith(PREFIX):
+            return (await asyncio.to_thread(self.projects.find, name, cwd)).icon
+        path = (await self.catalogue.app(name)).icon
+        if path is None:
+            return None
+        return await asyncio.to_thread(path.read_bytes), ICONS[path.suffix.lower()]
+
+    async def _of_project(self, found: ProjectApp | Broken) -> dict[str, Any]:
+        """A project's app as the REST API answers it: until it is trusted, by its outline."""
+        if isinstance(found, Broken):
+            return _described(found.name, found) | {"category": CATEGORY}
+        project = {
+            "folder": str(found.project),
+            "state": found.state,
+            "digest": found.snapshot.digest,
+        }
+        common = {"origin": found.place, "icon": found.icon is not None, "project": project}
+        if found.state == "trusted":
+            try:
+                return await self.describe(found.app()) | common
+            except AppNotFound as error:
+                reason = error.message
+                return _described(found.name, Broken(found.name, found.place, reason)) | common
+        outline = found.outline
+        return {
+            **_described(found.name, None),
+            "title": outline["title"],
+            "description": outline.get("description", ""),
+            "category": CATEGORY,
+            "available": True,
+            "notice": found.refusal,
+            "open_in": outline.get("open_in", "lab"),
+            "launcher": outline.get("launcher", True),
+            **common,
+        }
 
     async def describe(self, app: App) -> dict[str, Any]:
         """`app` as the REST API answers it, on this machine."""
@@ -69,6 +142,7 @@ class Offers:
             "icon": await asyncio.to_thread(lambda: app.icon is not None),
             "open_in": app.open_in,
             "launcher": app.launcher,
+            "project": None,
         }
 
     async def spawners(self) -> list[dict[str, Any]]:
@@ -115,3 +189,22 @@ class Offers:
         if app.has_open_port and self._open_ports == "deny":
             return f"{OPEN_PORT} The administrator denies that (SessionManager.open_ports)."
         return ""
+
+
+def _described(name: str, broken: Broken | None) -> dict[str, Any]:
+    """What an app is answered as of which nothing can be used."""
+    return {
+        "name": name,
+        "title": name,
+        "description": "",
+        "category": "Broken",
+        "options": {},
+        "available": False,
+        "unavailable_reason": "" if broken is None else f"{broken.where}: {broken.message}",
+        "notice": "",
+        "origin": "" if broken is None else broken.origin,
+        "icon": False,
+        "open_in": "lab",
+        "launcher": True,
+        "project": None,
+    }

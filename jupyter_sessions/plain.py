@@ -52,7 +52,11 @@ def read_yaml(path: Path, limit: int) -> Any:
         If it cannot be read.
     """
     with path.open("rb") as file:
-        content = file.read(limit + 1)
+        return parse_yaml(file.read(limit + 1), limit)
+
+
+def parse_yaml(content: bytes, limit: int) -> Any:
+    """What `content`, a YAML file's, says; see `read_yaml`."""
     if len(content) > limit:
         raise NotPlain(f"is larger than {limit} bytes")
     try:

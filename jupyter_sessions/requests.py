@@ -68,8 +68,8 @@ async def read_start(request: Any, offers: Offers, root_dir: str, limits: TimeLi
     request = check_fields(request, START_FIELDS)
     if request.get("app") is None:
         raise InvalidRequest.field("app", "say which app to start")
-    app = await offers.catalogue.app(request["app"])
     spawner = offers.spawner(request.get("spawner") or "local")
+    app = await offers.app(request["app"], _given_folder(request, root_dir))
     file = await _file(request.get("file") or "", app, spawner.host, root_dir)
     given = request.get("cwd") or (str(Path(file).parent) if file else "")
     cwd = await folder(given, root_dir, spawner.host)
@@ -86,6 +86,14 @@ async def read_start(request: Any, offers: Offers, root_dir: str, limits: TimeLi
     )
     await offers.check(app, spawner)
     return wanted
+
+
+def _given_folder(request: Mapping[str, Any], root_dir: str) -> str:
+    """The folder that `request` is about, absolute, as far as it can be told without looking."""
+    given = request.get("cwd") or ""
+    if not given and request.get("file"):
+        given = str(Path(absolute_path(request["file"], root_dir)).parent)
+    return absolute_path(given or root_dir, root_dir)
 
 
 async def folder(given: str, root_dir: str, host: Host) -> str:

@@ -5,10 +5,12 @@
     <data dir>/jupyter_sessions/          0700, ours
       owners/<server>.json                who is alive (ownership.py)
       preferences/<app>.json              what people chose before (preferences.py)
+      trusted/<key>.json                  which apps of projects may run (trust.py)
       sessions/<id>/
         session.json                      the record: written under .lock, by rename
         .lock
         state/                            what the app keeps over restarts of the session
+        app/                              a project's app, as it was trusted
         <attempt>/                        what the spawner and the runner keep (runner.py)
 
 Not a database: homes are often on NFS or Lustre, where SQLite's locks do not hold and where a
@@ -177,8 +179,17 @@ class SessionStore:
             raise SessionNotFound(session_id)
         return private_directory(self.directory(session_id) / "state")
 
-    def create(self, session: Session) -> Session:
+    def app_directory(self, session_id: str) -> Path:
+        """Where a session keeps its app, if that is not kept elsewhere."""
+        return self.directory(session_id) / "app"
+
+    def create(self, session: Session, write_app: Callable[[Path], None] | None = None) -> Session:
         """Record a new session.
+
+        Parameters
+        ----------
+        write_app
+            Makes the session's `app_directory`, before anybody can see the session.
 
         Raises
         ------
@@ -191,6 +202,8 @@ class SessionStore:
         with store_errors("create", directory):
             directory.mkdir(mode=0o700)
             try:
+                if write_app is not None:
+                    write_app(self.app_directory(session.id))
                 write_atomically(directory / "session.json", _text(session))
             except BaseException:
                 shutil.rmtree(directory, ignore_errors=True)

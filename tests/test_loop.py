@@ -182,12 +182,12 @@ async def test_a_state_directory_that_cannot_be_used_is_told_of(root: Path) -> N
     async with running(root) as manager:
         create = manager.store.create
 
-        def spoilt(session: Session) -> Session:
+        def spoilt(session: Session, _: object = None) -> Session:
             create(session)
             (root / "sessions" / session.id / "state").touch()
             return session
 
-        manager.store.create = spoilt  # type: ignore[method-assign]
+        manager.store.create = spoilt  # type: ignore[method-assign,assignment]
         session = await manager.create({"app": "echo"})
         async with asyncio.timeout(20):
             await manager.wait_for(session.id, lambda s: "move it away" in s.attempt.message)
@@ -204,10 +204,10 @@ async def test_a_session_that_never_began_leaves_nothing_in_memory(root: Path) -
     async with running(root) as manager:
         create = manager.store.create
 
-        def full(session: Session) -> Session:
+        def full(session: Session, _: object = None) -> Session:
             raise StoreError("The disk is full.")
 
-        manager.store.create = full  # type: ignore[method-assign]
+        manager.store.create = full  # type: ignore[method-assign,assignment]
         with pytest.raises(StoreError):
             await manager.create({"app": "echo"})
         manager.store.create = create  # type: ignore[method-assign]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from jsonschema.exceptions import best_match
 from ..options import OptionSchema, SchemaProblem
 from ..plain import NotPlain, as_text, check_plain
 from ..sentences import shorten
+from .snapshot import Snapshot
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """What an app may be called; the schema says the same."""
@@ -114,6 +117,11 @@ class App:
         What people should know before they start it.
     prepare
         What gives the definition to start it by, if this one does not; see `Prepare`.
+    project
+        The folder of the project that it is from; empty if it is this machine's.
+    snapshot
+        Its folder as it was trusted: each session gets a copy, as its ``{app_dir}``. None for an
+        app that runs from its `directory`.
     """
 
     name: str
@@ -146,6 +154,8 @@ class App:
     icon_file: Path | None = None
     notice: str = ""
     prepare: Prepare | None = field(default=None, compare=False)
+    project: str = ""
+    snapshot: Snapshot | None = None
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -157,10 +167,7 @@ class App:
         AppError
             Naming the field and what is wrong with it.
         """
-        _check(lambda: check_plain(data, "app.yaml"))
-        error = best_match(_validator().iter_errors(data))
-        if error is not None:
-            raise AppError(_sentence(error), path_of(error))
+        check_outline(data)
         choices = OptionSchema(data.get("options", {}))
         _check(lambda: choices.check_schema("options"))
         ready, stop = data.get("ready", {}), data.get("stop", {})
@@ -237,6 +244,13 @@ class App:
         return self.choices.schema
 
     @property
+    def key(self) -> str:
+        """What it is called in files: names of projects' apps are not theirs alone."""
+        if not self.project:
+            return self.name
+        return f"{self.name}@{hashlib.sha256(os.fsencode(self.project)).hexdigest()[:16]}"
+
+    @property
     def has_open_port(self) -> bool:
         """Whether it listens on a TCP port, which other users of the machine can reach too."""
         told = any("{port}" in text for text in (*self.command, *self.env.values()))
@@ -278,6 +292,22 @@ class App:
             return match[0][0] if match[1] is None else quote(str(fields[match[1]]), safe="/~")
 
         return FIELD.sub(value, self.open_path)
+
+
+def check_outline(data: Any) -> None:
+    """Refuse a definition that the schema of ``app.yaml`` does not accept.
+
+    The schemas that it brings itself, of its options, are not used: what comes from somebody who
+    is not trusted may be described then, and not more.
+
+    Raises
+    ------
+    AppError
+    """
+    _check(lambda: check_plain(data, "app.yaml"))
+    error = best_match(_validator().iter_errors(data))
+    if error is not None:
+        raise AppError(_sentence(error), path_of(error))
 
 
 def as_fields(options: Mapping[str, Any]) -> dict[str, str | list[str] | None]:

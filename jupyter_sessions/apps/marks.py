@@ -28,9 +28,16 @@ class Marks:
     def of(cls, path: Path) -> Marks:
         """Those of the file `path`; none if it is no YAML. Called after something was wrong."""
         try:
-            text = path.read_bytes().decode("utf-8")
-            return cls(yaml.compose(text, Loader=yaml.SafeLoader))
-        except (OSError, RecursionError, ValueError, yaml.YAMLError):
+            return cls.of_text(path.read_bytes())
+        except OSError:
+            return cls(None)
+
+    @classmethod
+    def of_text(cls, content: bytes) -> Marks:
+        """Those of `content`, a file's; none if it is no YAML."""
+        try:
+            return cls(yaml.compose(content.decode("utf-8"), Loader=yaml.SafeLoader))
+        except (RecursionError, ValueError, yaml.YAMLError):
             return cls(None)
 
     def at(self, path: Sequence[str | int]) -> Mark:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..apps.folders import Broken
 from ..apps.scaffold import scaffold
 from ..errors import Conflict, InvalidRequest, SpawnerError
 from ..manager import SessionManager
+from ..validation import absolute_path
 from . import output
 from .choices import typed_values
 from .output import answer, answer_json, say, table
@@ -30,6 +32,7 @@ async def apps(args: argparse.Namespace, config: list[str]) -> int:
         "check": check,
         "show": show,
         "test": test,
+        "trust": trust,
         "schema": schema,
     }
     return await commands[args.action or "list"](args, config)
@@ -37,7 +40,7 @@ async def apps(args: argparse.Namespace, config: list[str]) -> int:
 
 async def listed(args: argparse.Namespace, config: list[str]) -> int:
     async with manager(config) as m:
-        found = await m.offers.apps()
+        found = await m.offers.apps(_folder(args))
     if args.json:
         answer_json(found)
         return 0
@@ -137,7 +140,7 @@ async def test(args: argparse.Namespace, config: list[str]) -> int:
     from .trial import trial
 
     async with manager(config) as m:
-        app = await m.offers.catalogue.app(args.app)
+        app = await m.offers.app(args.app, _folder(args))
         request: dict[str, Any] = {
             "app": app.name,
             "cwd": args.cwd or str(Path.cwd()),
@@ -161,8 +164,66 @@ async def test(args: argparse.Namespace, config: list[str]) -> int:
     return 1 if failed else 0
 
 
+async def trust(args: argparse.Namespace, config: list[str]) -> int:
+    """Show what an app of a project runs, and let it run if somebody says so."""
+    async with manager(config) as m:
+        projects, folder = m.projects, _folder(args)
+        if args.revoke:
+            await asyncio.to_thread(projects.revoke, args.app, folder)
+            if args.json:
+                answer_json({"name": args.app, "state": "new"})
+            else:
+                answer(f"{args.app} is trusted no more.")
+            return 0
+        found = (await asyncio.to_thread(projects.find, args.app, folder)).describe_trust()
+        if found["state"] != "trusted" and not args.yes:
+            _show_trust(found)
+            if not await asyncio.to_thread(_says_yes):
+                say("It is not trusted." if not args.json else "Say --yes to trust it.")
+                return 4
+        if found["state"] != "trusted":
+            trusted = await asyncio.to_thread(projects.trust, args.app, folder, found["digest"])
+            found = trusted.describe_trust()
+    if args.json:
+        answer_json(found)
+    else:
+        answer(f"{args.app} of {found['project']} is trusted, as long as it stays as it is.")
+    return 0
+
+
+def _show_trust(found: dict[str, Any]) -> None:
+    """What somebody has to see."""
+    say(f"{found['title']} comes from the project {found['project']}")
+    say("and runs commands as you. Its definition and its files:")
+    say("")
+    for file in found["files"]:
+        executable = ", executable" if file["executable"] else ""
+        say(f"--- {file['path']} ({file['size']} bytes{executable})")
+        if file["text"] is None:
+            say("    (not shown: it is no text, or too long)")
+            continue
+        for line in file["text"].splitlines():
+            say(f"    {line}")
+    say("")
+    if found["state"] == "changed":
+        say("It has changed since you trusted it.")
+
+
+def _says_yes() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    say("Trust it? [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _folder(args: argparse.Namespace) -> str:
+    return absolute_path(args.cwd or "", str(Path.cwd()))
+
+
 def missing(described: Any) -> str:
     """Why something cannot be started, for a table; empty if it can."""
+    if (project := described.get("project")) and project["state"] != "trusted":
+        return f"not trusted: jupyter sessions apps trust {described['name']}"
     return "" if described["available"] else f"unavailable: {described['unavailable_reason']}"
 
 

@@ -16,6 +16,7 @@ from ..manager import SessionManager
 from ..options import OptionSchema
 from ..preferences import preset
 from ..session import ENDED, Session, State
+from ..validation import absolute_path
 from . import servers
 from .apps import apps, missing
 from .choices import choices_text, typed_values
@@ -40,10 +41,11 @@ async def spawners(args: argparse.Namespace, config: list[str]) -> int:
 
 async def start(args: argparse.Namespace, config: list[str]) -> int:
     async with manager(config) as m:
-        app = await m.offers.catalogue.app(args.app)
+        cwd = absolute_path(args.cwd or "", str(Path.cwd()))
+        app = await m.offers.app(args.app, cwd)
         request: dict[str, Any] = {"app": args.app, "cwd": args.cwd or str(Path.cwd())}
         if args.preset is not None:
-            request |= preset(await m.forms.presets(app.name), args.preset)
+            request |= preset(await m.forms.presets(app.name, cwd), args.preset)
         for name in ("name", "spawner", "timeout"):
             if getattr(args, name) is not None:
                 request[name] = getattr(args, name)

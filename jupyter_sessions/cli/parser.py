@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _apps_commands(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-C", "--cwd", help="the folder whose project's apps to list too")
     actions = sub.add_subparsers(dest="action", metavar="ACTION")
 
     def action(name: str, summary: str) -> argparse.ArgumentParser:
@@ -97,7 +98,9 @@ def _apps_commands(sub: argparse.ArgumentParser) -> None:
         )
         return below
 
-    action("list", "what can be started (if no action is given)")
+    below = action("list", "what can be started (if no action is given)")
+    cwd = "the folder whose project's apps to list too (default: this one)"
+    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=cwd)
     below = action("new", "make a folder for an app of your own")
     below.add_argument("name", help="its name: letters a to z, digits and dashes")
     source = below.add_argument(
@@ -115,7 +118,14 @@ def _apps_commands(sub: argparse.ArgumentParser) -> None:
     below = action("test", "start an app behind a prefix, look at its page, and stop it")
     _completer(below.add_argument("app", help="which app"), _apps)
     _option(below)
-    below.add_argument("-C", "--cwd", help="the folder to start in (default: this one)")
+    start_in = "the folder to start in (default: this one)"
+    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=start_in)
+    below = action("trust", "show what an app of a project runs, and let it run")
+    below.add_argument("app", help="which app: project:NAME")
+    folder = "a folder of its project (default: this one)"
+    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=folder)
+    below.add_argument("-y", "--yes", action="store_true", help="trust it without a question")
+    below.add_argument("--revoke", action="store_true", help="trust it no more")
     action("schema", "print the JSON Schema of app.yaml")
 
 

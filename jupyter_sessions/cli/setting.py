@@ -29,7 +29,13 @@ async def manager(config: list[str]) -> AsyncIterator[SessionManager]:
     server = servers.running()
     base_url = server.base_url if server else app.config.ServerApp.get("base_url", "/")
     base_url = "/" + "".join(f"{part}/" for part in str(base_url).split("/") if part)
-    made = SessionManager(parent=app, log=app.log, base_url=base_url, root_dir=str(Path.cwd()))
+    made = SessionManager(
+        parent=app,
+        log=app.log,
+        base_url=base_url,
+        root_dir=str(Path.cwd()),
+        projects_in="/",  # no server says where to end: an app runs only once it is trusted
+    )
     made.public_url = server.url if server else ""
     await made.start()
     try:

@@ -27,10 +27,10 @@ class MortalStore(SessionStore):
         if when == WHEN and self.writes == FATAL:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def create(self, session: Session) -> Session:
+    def create(self, session: Session, write_app: Callable[[Path], None] | None = None) -> Session:
         print(session.id, flush=True)
         self._fatal("before")
-        session = super().create(session)
+        session = super().create(session, write_app)
         self._fatal("after")
         return session
 
