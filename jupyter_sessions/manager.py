@@ -113,6 +113,10 @@ class SessionManager(LoggingConfigurable):
         help="""Apps by name, over those of folders and packages: `{"shiny": {"title": …,
         "command": […]}}`, with the fields of `app.yaml`.""",
     ).tag(config=True)
+    services = Dict(
+        help="""Services that run already, by name, for people to attach to: `{"grafana": {"title":
+        "Grafana", "url": "http://10.0.0.5:3000/grafana/"}}`. See docs/apps.md.""",
+    ).tag(config=True)
     server_proxy_apps = Enum(
         ["sessions", "off"],
         default_value="sessions",
@@ -158,7 +162,7 @@ class SessionManager(LoggingConfigurable):
         self._places: Mapping[str, Spawner] = spawners
         servers = configured_servers(self.config)
         proxied = None if self.server_proxy_apps == "off" else servers
-        catalogue = Catalogue(self.log, all_sources(self.apps, proxied))
+        catalogue = Catalogue(self.log, all_sources(self.apps, proxied, self.services))
         self.projects = ProjectApps(projects_in or self.root_dir, Trust(root))
         self.offers = Offers(catalogue, self.projects, spawners, self.open_ports)
         self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)

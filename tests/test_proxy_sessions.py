@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.sync.client import connect
@@ -23,6 +20,7 @@ from jupyter_sessions.runner import _own_file
 from .helpers import kill_sessions
 from .live import PATIENCE, Commands, Home, LiveServer, eventually
 from .proxied.packages import install_example
+from .rest import Rest
 
 HERE = Path(__file__).parent
 BASE = "/user/ada/"
@@ -48,66 +46,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_args: Any) -> None:
-        return None
-
-
-class Proxied:
+class Proxied(Rest):
     """A Jupyter server with the example package, and a server that somebody else started."""
 
     def __init__(self, home: Home, server: LiveServer, there: int, fixed: int) -> None:
-        self.home, self.server, self.there, self.fixed = home, server, there, fixed
-        self.origin = server.url.removesuffix(BASE)
-
-    def answers(self) -> bool:
-        try:
-            return bool(self.api("spawners"))
-        except urllib.error.URLError:
-            return False
-
-    def ask(
-        self, path: str, method: str = "GET", body: Any = None, token: str | None = None
-    ) -> tuple[int, dict[str, str], bytes]:
-        url = path if path.startswith("http") else self.origin + path
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"token {token or self.server.token}"}
-        request = urllib.request.Request(url, data, headers, method=method)
-        opener = urllib.request.build_opener(NoRedirect)
-        try:
-            with opener.open(request, timeout=PATIENCE) as answer:
-                return answer.status, dict(answer.headers), answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, dict(error.headers), error.read()
-
-    def api(self, path: str, method: str = "GET", body: Any = None) -> Any:
-        status, _, content = self.ask(f"{BASE}jupyter-sessions/v1/{path}", method, body)
-        assert status < 300, content
-        return json.loads(content) if content else None
-
-    def sessions(self) -> list[Any]:
-        found: list[Any] = self.api("sessions")["sessions"]
-        return found
-
-    def start(self, app: str, state: str = "running") -> Any:
-        made = self.api("sessions", "POST", {"app": app})
-        return self.until(made["id"], state)
-
-    def until(self, session_id: str, state: str) -> Any:
-        def there() -> Any:
-            session = self.api(f"sessions/{session_id}")
-            return session if session["state"] in (state, "failed", "stopped") else None
-
-        session = eventually(there)
-        assert session["state"] == state, session["message"]
-        return session
-
-    def seen(self, session: Any, rest: str = "") -> Any:
-        """What the session's server saw of a request."""
-        status, _, content = self.ask(f"{BASE}sessions/{session['id']}/{rest}")
-        assert status == 200, content
-        return json.loads(content)
+        super().__init__(server)
+        self.home, self.there, self.fixed = home, there, fixed
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +83,7 @@ def everything() -> Iterator[Proxied]:
 def proxied(everything: Proxied) -> Iterator[Proxied]:
     """A Jupyter server with the example package and no sessions."""
     yield everything
-    for session in everything.sessions():
-        everything.api(f"sessions/{session['id']}", "DELETE")
-    eventually(lambda: not everything.sessions())
+    everything.forget_all()
 
 
 def test_a_packages_server_is_several_sessions(proxied: Proxied) -> None:

@@ -40,7 +40,7 @@ def listing(server: Server, name: str) -> dict[str, Any]:
         "open_in": "browser" if server.open_in_browser else "lab",
     }
     if server.open_path:
-        found["open_path"] = _literal(server.open_path)
+        found["open_path"] = literal(server.open_path)
     if not server.launcher:
         found["launcher"] = False
     if paths := {k: v for k, v in server.paths.items() if k.startswith("/")}:
@@ -163,7 +163,7 @@ class _Definition:
         result = ""
         try:
             for before, name, form, conversion in string.Formatter().parse(text):
-                result += _literal(before)
+                result += literal(before)
                 if name is not None:
                     if name not in fields or form or conversion:
                         known = ", ".join(f"{{{n}}}" for n in fields)
@@ -182,14 +182,14 @@ class _Definition:
     def _socket(self) -> str:
         """Where the server itself listens, behind the relay if there is one."""
         if isinstance(self._server.unix_socket, str):
-            return _literal(self._server.unix_socket)
+            return literal(self._server.unix_socket)
         return "{socket}.raw" if self._relayed else "{socket}"
 
     def _based(self, text: str) -> str:
         """`text` with the server's old place below Jupyter's base URL replaced by the session's."""
         start, name = self._start, re.escape(self._server.name)
-        prefix = _literal(start.prefix.rstrip("/"))
-        base_url = _literal(start.base_url)
+        prefix = literal(start.prefix.rstrip("/"))
+        base_url = literal(start.base_url)
         text = re.sub(rf"{NO_BASE}/*{name}(?![\w.~%-])", lambda _: prefix, text)
         text = text.replace(NO_BASE, base_url)
         # Some take the base URL from the hub's variables. Only a whole value is sure to be it.
@@ -208,6 +208,6 @@ def _asks_port(value: Any) -> bool:
     return callable(value) and "port" in inspect.signature(value).parameters
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """`text` as a template that stands for just itself."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .app import App
+from .attached import from_services
 from .defined import defined
 from .folders import BUILTIN, Broken, folders, read_app, read_folder
 from .packages import Plugin, plugins
@@ -20,7 +22,9 @@ GROUP = "jupyter_sessions.apps"
 """The group of the entry points by which packages bring apps."""
 
 
-def all_sources(configured: Mapping[str, Any], servers: Any) -> list[Source]:
+def all_sources(
+    configured: Mapping[str, Any], servers: Any, services: Mapping[str, Any] = MappingProxyType({})
+) -> list[Source]:
     """All sources, first to last.
 
     Parameters
@@ -30,12 +34,15 @@ def all_sources(configured: Mapping[str, Any], servers: Any) -> list[Source]:
     servers
         jupyter-server-proxy's, from the configuration (`configured_servers`); None leaves out
         those of packages too.
+    services
+        The trait ``SessionManager.services``.
     """
     return [
         builtin,
         *([] if servers is None else [partial(server_proxy_apps, servers)]),
         from_packages,
         on_config_path,
+        partial(from_services, services),
         partial(from_configuration, configured),
     ]
 
