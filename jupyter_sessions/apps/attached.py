@@ -19,8 +19,6 @@ from .defined import defined
 from .folders import Broken
 from .serving import RELAY, literal
 
-FOREVER = 604800
-"""Seconds that a session waits for a service that is away: the most that an app may have."""
 UNCHECKED = "Its certificate is not checked: whoever is between here and there can read along."
 
 
@@ -56,7 +54,7 @@ def _app(name: str, given: Any, origin: str) -> App | Broken:
         "title": name,
         "category": "Services",
         "command": [*RELAY, "--to", literal(place.address), *_tls(given, place)],
-        "ready": {"codes": "any", "timeout": FOREVER},
+        "ready": {"codes": "any"},
         "requires": [NEEDED],
         **({"base_path": place.path} if place.path else {}),
         **({"own_hosts": list(place.hosts)} if place.hosts else {}),
