@@ -119,7 +119,7 @@ class Offers:
             "description": outline.get("description", ""),
             "category": CATEGORY,
             "available": True,
-            "notice": found.refusal,
+            "notice": found.notice,
             "open_in": outline.get("open_in", "lab"),
             "launcher": outline.get("launcher", True),
             **common,

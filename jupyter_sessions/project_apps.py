@@ -88,6 +88,11 @@ class ProjectApp:
         )
 
     @property
+    def notice(self) -> str:
+        """What people should know before they start it."""
+        return f"It comes from the project {self.project}, and was not trusted as it is now."
+
+    @property
     def refusal(self) -> str:
         """Why it is not started."""
         changed = " It has changed since you trusted it." if self.state == "changed" else ""

@@ -14,6 +14,7 @@ import type {
   ISpawner,
   IStartRequest,
   ITransport,
+  ITrust,
   UsageById
 } from './tokens';
 
@@ -44,12 +45,12 @@ export class Transport implements ITransport {
 
   readonly events: ISessionEvents;
 
-  apps(): Promise<readonly IApp[]> {
-    return this._json('GET', ['apps']);
+  apps(cwd?: string): Promise<readonly IApp[]> {
+    return this._json('GET', ['apps'], at(cwd));
   }
 
-  async icon(app: string): Promise<string> {
-    const response = await this._request('GET', ['apps', app, 'icon']);
+  async icon(app: string, cwd?: string): Promise<string> {
+    const response = await this._request('GET', ['apps', app, 'icon'], at(cwd));
     const type = (response.headers.get('Content-Type') ?? '').split(';')[0] ?? '';
     const bytes = new Uint8Array(await response.arrayBuffer());
     const data = Array.from(bytes, byte => String.fromCharCode(byte)).join('');
@@ -61,8 +62,17 @@ export class Transport implements ITransport {
   }
 
   form(app: string, cwd?: string): Promise<IForm> {
-    return this._json('GET', ['apps', app, 'form'], {
-      query: cwd === undefined ? {} : { cwd }
+    return this._json('GET', ['apps', app, 'form'], at(cwd));
+  }
+
+  trustOf(app: string, cwd?: string): Promise<ITrust> {
+    return this._json('GET', ['apps', app, 'trust'], at(cwd));
+  }
+
+  async trust(app: string, digest: string, cwd?: string): Promise<void> {
+    await this._request('POST', ['apps', app, 'trust'], {
+      ...at(cwd),
+      body: { digest }
     });
   }
 
@@ -106,16 +116,23 @@ export class Transport implements ITransport {
     await this._request('DELETE', ['sessions', id]);
   }
 
-  async remember(app: string, choices: IChoices): Promise<void> {
-    await this._request('PUT', ['apps', app, 'remembered'], { body: choices });
+  async remember(app: string, choices: IChoices, cwd?: string): Promise<void> {
+    const more = { ...at(cwd), body: choices };
+    await this._request('PUT', ['apps', app, 'remembered'], more);
   }
 
-  async savePreset(app: string, name: string, choices: IChoices): Promise<void> {
-    await this._request('PUT', ['apps', app, 'presets', name], { body: choices });
+  async savePreset(
+    app: string,
+    name: string,
+    choices: IChoices,
+    cwd?: string
+  ): Promise<void> {
+    const more = { ...at(cwd), body: choices };
+    await this._request('PUT', ['apps', app, 'presets', name], more);
   }
 
-  async deletePreset(app: string, name: string): Promise<void> {
-    await this._request('DELETE', ['apps', app, 'presets', name]);
+  async deletePreset(app: string, name: string, cwd?: string): Promise<void> {
+    await this._request('DELETE', ['apps', app, 'presets', name], at(cwd));
   }
 
   async *log(
@@ -197,6 +214,11 @@ export class Transport implements ITransport {
     }
     return response;
   }
+}
+
+/** The folder whose project is meant. */
+function at(cwd: string | undefined): IMore {
+  return cwd === undefined ? {} : { query: { cwd } };
 }
 
 interface IMore {

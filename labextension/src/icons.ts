@@ -23,7 +23,9 @@ export function appIcon(model: ISessionsModel, name: string): LabIcon {
     return sessionsIcon; // not known yet, or no more
   }
   // Styles tell them apart by the icon's name: a launcher's tile has no class of ours.
-  const key = `jupyter-sessions:${app.available ? 'app' : 'unavailable'}-${name}`;
+  const kind = app.available ? 'app' : 'unavailable';
+  // Each project has apps of its own, and those change.
+  const key = `jupyter-sessions:${kind}-${name}${app.project?.digest ?? ''}`;
   const icon = known.get(key);
   if (icon) {
     return icon;
@@ -31,7 +33,7 @@ export function appIcon(model: ISessionsModel, name: string): LabIcon {
   const fresh = new LabIcon({ name: key, svgstr: sessionsSvg });
   known.set(key, fresh);
   if (app.icon) {
-    model.transport.icon(name).then(
+    model.transport.icon(name, app.project ? app.project.folder : undefined).then(
       url => {
         fresh.svgstr = asPicture(url);
       },

@@ -146,6 +146,15 @@ const main: JupyterFrontEndPlugin<void> = {
         browser ? app.serviceManager.contents.localPath(browser.model.path) : undefined
     });
 
+    if (browser) {
+      const drive = app.serviceManager.contents;
+      const follow = (): void => {
+        model.folder = drive.localPath(browser.model.path);
+      };
+      browser.model.pathChanged.connect(follow);
+      follow();
+    }
+
     const panel = new SessionsPanel({ model, commands, trans });
     shell.add(panel, 'left', { rank: 450, type: 'Sessions' });
     commands.addCommand(CommandIDs.showPanel, {

@@ -124,6 +124,16 @@ export class SessionsModel implements ISessionsModel {
     }
   }
 
+  get folder(): string | undefined {
+    return this._folder;
+  }
+  set folder(folder: string | undefined) {
+    if (folder !== this._folder) {
+      this._folder = folder;
+      void this._askApps();
+    }
+  }
+
   get(id: string): ISession | undefined {
     return this._sessions.get(id);
   }
@@ -152,6 +162,11 @@ export class SessionsModel implements ISessionsModel {
     const session = await this.transport.start(request);
     this._learn({ id: session.id, change: 'created', session }, false);
     return session;
+  }
+
+  async trust(app: string, digest: string, cwd?: string): Promise<void> {
+    await this.transport.trust(app, digest, cwd);
+    await this._askApps();
   }
 
   async stop(id: string): Promise<void> {
@@ -280,7 +295,12 @@ export class SessionsModel implements ISessionsModel {
 
   private async _askApps(): Promise<void> {
     try {
-      this._apps = await this.transport.apps();
+      const folder = this._folder;
+      const apps = await this.transport.apps(folder);
+      if (folder !== this._folder) {
+        return; // people have gone on, and it was asked again
+      }
+      this._apps = apps;
     } catch {
       return; // what was known before is better than nothing, and the list says what is wrong
     }
@@ -341,6 +361,7 @@ export class SessionsModel implements ISessionsModel {
   }
 
   private _apps: readonly IApp[] = [];
+  private _folder: string | undefined;
   private readonly _sessions = new Map<string, ISession>();
   /** Of each session, the revision of its last event. */
   private readonly _told = new Map<string, number>();

@@ -5,7 +5,14 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { JSONObject } from '@lumino/coreutils';
 import { showLaunchDialog } from './launchdialog';
 import type { Settings } from './settings';
-import type { IForm, ISession, ISessionsModel, IStartRequest } from './tokens';
+import type {
+  IForm,
+  IRequestProblem,
+  ISession,
+  ISessionsModel,
+  IStartRequest
+} from './tokens';
+import { askForTrust } from './trustdialog';
 
 export interface IStartOptions {
   model: ISessionsModel;
@@ -27,7 +34,10 @@ export async function startSession(options: IStartOptions): Promise<ISession | n
   const folder =
     request.cwd ??
     (request.file === undefined ? undefined : PathExt.dirname(request.file));
-  const form = await model.transport.form(request.app, folder);
+  const form = await trustedForm(options, folder);
+  if (!form) {
+    return null;
+  }
   const policy = settings.now.askBeforeStart;
   if (ask || policy === 'always' || needsAsking(form, request, policy === 'choices')) {
     return showLaunchDialog({
@@ -46,6 +56,30 @@ export async function startSession(options: IStartOptions): Promise<ISession | n
     resources: { ...form.values.resources[spawner], ...request.resources },
     timeout: request.timeout === undefined ? form.values.timeout : request.timeout
   });
+}
+
+/**
+ * What to ask before a start; null if the app is a project's that people do not trust.
+ *
+ * @throws RequestProblem
+ */
+async function trustedForm(
+  options: IStartOptions,
+  folder: string | undefined
+): Promise<IForm | null> {
+  const { model, trans, request } = options;
+  for (;;) {
+    try {
+      return await model.transport.form(request.app, folder);
+    } catch (error) {
+      if ((error as IRequestProblem).reason !== 'untrusted') {
+        throw error;
+      }
+    }
+    if (!(await askForTrust({ model, trans, app: request.app, folder }))) {
+      return null;
+    }
+  }
 }
 
 /**

@@ -83,6 +83,35 @@ export interface IApp {
   readonly launcher: boolean;
   /** Where it likes to be opened. */
   readonly open_in: 'lab' | 'browser';
+  /** Of an app called `project:<name>`: the project that it comes from. */
+  readonly project: {
+    readonly folder: string;
+    readonly state: TrustState;
+    readonly digest: string;
+  } | null;
+}
+
+/** Whether a project's app may run; `changed`: it might, with another content. */
+export type TrustState = 'new' | 'trusted' | 'changed';
+
+/** What people have to see to trust a project's app, at `GET apps/{name}/trust`. */
+export interface ITrust {
+  readonly name: string;
+  readonly title: string;
+  /** The project's folder. */
+  readonly project: string;
+  readonly state: TrustState;
+  /** Sent back by those who trust it. */
+  readonly digest: string;
+  readonly command: readonly string[];
+  readonly files: readonly {
+    readonly path: string;
+    /** Bytes. */
+    readonly size: number;
+    readonly executable: boolean;
+    /** null: it is none, or too long. */
+    readonly text: string | null;
+  }[];
 }
 
 /** Where it can run. */
@@ -169,9 +198,13 @@ export interface ISessionEvent {
 
 /** The way to the server. `api.ts` is the real one; tests have their own. */
 export interface ITransport {
-  apps(): Promise<readonly IApp[]>;
+  /** All apps; with `cwd`, those of the project of this folder too. */
+  apps(cwd?: string): Promise<readonly IApp[]>;
   /** The icon as a `data:` URL. */
-  icon(app: string): Promise<string>;
+  icon(app: string, cwd?: string): Promise<string>;
+  trustOf(app: string, cwd?: string): Promise<ITrust>;
+  /** Let a project's app run, as it was when its digest was seen. */
+  trust(app: string, digest: string, cwd?: string): Promise<void>;
   spawners(): Promise<readonly ISpawner[]>;
   form(app: string, cwd?: string): Promise<IForm>;
   list(): Promise<ISessionList>;
@@ -185,9 +218,9 @@ export interface ITransport {
   rename(id: string, name: string): Promise<ISession>;
   /** Stop it if need be, and forget it with its files. */
   forget(id: string): Promise<void>;
-  remember(app: string, choices: IChoices): Promise<void>;
-  savePreset(app: string, name: string, choices: IChoices): Promise<void>;
-  deletePreset(app: string, name: string): Promise<void>;
+  remember(app: string, choices: IChoices, cwd?: string): Promise<void>;
+  savePreset(app: string, name: string, choices: IChoices, cwd?: string): Promise<void>;
+  deletePreset(app: string, name: string, cwd?: string): Promise<void>;
   /**
    * A session's log as it comes, until its attempt ends or `signal` says so.
    *
@@ -264,6 +297,11 @@ export interface ISessionsModel extends IDisposable {
 
   get(id: string): ISession | undefined;
   app(name: string): IApp | undefined;
+  /**
+   * The folder that people look at, relative to the server's root: the apps of its project are
+   * among `apps`. undefined: nobody looks at any.
+   */
+  folder: string | undefined;
   /** Ask for everything again, apps included. */
   refresh(): Promise<void>;
   /** Keep `usage` fresh until what is returned is disposed of. */
@@ -271,6 +309,8 @@ export interface ISessionsModel extends IDisposable {
 
   readonly transport: ITransport;
   start(request: IStartRequest): Promise<ISession>;
+  /** Let a project's app run. */
+  trust(app: string, digest: string, cwd?: string): Promise<void>;
   stop(id: string): Promise<void>;
   restart(id: string): Promise<void>;
   extend(id: string, seconds: number): Promise<void>;

@@ -11,6 +11,7 @@ import type {
   ISpawner,
   IStartRequest,
   ITransport,
+  ITrust,
   UsageById
 } from '../../labextension/src/tokens';
 
@@ -62,6 +63,7 @@ export function app(changes: Partial<IApp> = {}): IApp {
     icon: false,
     launcher: true,
     open_in: 'lab',
+    project: null,
     ...changes
   };
 }
@@ -126,6 +128,15 @@ export class FakeTransport implements ITransport {
   offered: IApp[] = [app()];
   theForm: IForm = form();
   theUsage: UsageById = {};
+  theTrust: ITrust = {
+    name: 'project:dash',
+    title: 'Dash',
+    project: '/home/ada/work',
+    state: 'new',
+    digest: 'd1',
+    command: ['run', 'it'],
+    files: [{ path: 'app.yaml', size: 20, executable: false, text: 'name: dash' }]
+  };
   unreadable: ISessionList['unreadable'] = [];
   /** Of the server's clock. */
   time: number | undefined;
@@ -145,8 +156,15 @@ export class FakeTransport implements ITransport {
     return answer();
   }
 
-  apps(): Promise<readonly IApp[]> {
-    return this._answer('apps', () => this.offered);
+  apps(cwd?: string): Promise<readonly IApp[]> {
+    const where = cwd === undefined ? '' : ` of ${cwd}`;
+    return this._answer(`apps${where}`, () => this.offered);
+  }
+  trustOf(name: string): Promise<ITrust> {
+    return this._answer(`trust of ${name}`, () => this.theTrust);
+  }
+  trust(name: string, digest: string): Promise<void> {
+    return this._answer(`trust ${name} ${digest}`, () => undefined);
   }
   icon(name: string): Promise<string> {
     return this._answer(`icon ${name}`, () => 'data:image/svg+xml;base64,PHN2Zy8+');

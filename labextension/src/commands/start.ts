@@ -37,6 +37,12 @@ export function addStart({
       if (!found) {
         return trans.__('Start a session');
       }
+      if (found.available && found.project && found.project.state !== 'trusted') {
+        return trans.__(
+          'From the project %1: you are asked before it runs anything',
+          found.project.folder
+        );
+      }
       return found.available
         ? found.description
         : trans.__('Cannot be started: %1', found.unavailable_reason);
@@ -96,7 +102,12 @@ export function addStart({
     describedBy: { args: ID_SCHEMA },
     isEnabled: args => {
       const session = model.get(idOf(args));
-      return session !== undefined && model.app(session.app)?.available === true;
+      return (
+        session !== undefined &&
+        // A project's app is known where its project is looked at.
+        (session.app.startsWith('project:') ||
+          model.app(session.app)?.available === true)
+      );
     },
     execute: async args => {
       const session = model.get(idOf(args));

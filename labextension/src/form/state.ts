@@ -192,7 +192,12 @@ export class LaunchState {
    */
   async savePreset(name: string): Promise<void> {
     const choices = this._choices.given;
-    await this.model.transport.savePreset(this._form.app.name, name, choices);
+    await this.model.transport.savePreset(
+      this._form.app.name,
+      name,
+      choices,
+      this._project
+    );
     this._preset = name;
     this._setPresets({ ...this._form.presets, [name]: choices });
   }
@@ -204,7 +209,7 @@ export class LaunchState {
    */
   async deletePreset(): Promise<void> {
     const name = this._preset;
-    await this.model.transport.deletePreset(this._form.app.name, name);
+    await this.model.transport.deletePreset(this._form.app.name, name, this._project);
     this._preset = '';
     this._setPresets(
       Object.fromEntries(
@@ -278,7 +283,7 @@ export class LaunchState {
       this._session = session;
       // Not worth a word if it fails: only the next form has less in it.
       this.model.transport
-        .remember(this._form.app.name, remembered)
+        .remember(this._form.app.name, remembered, this._project)
         .catch(() => undefined);
       return true;
     } catch (error) {
@@ -299,6 +304,11 @@ export class LaunchState {
   }
 
   // ------------------------------------------------------------------------------------------
+
+  /** The folder of the project that the app is from, if it is a project's. */
+  private get _project(): string | undefined {
+    return this._form.app.project?.folder;
+  }
 
   private _setPresets(presets: IForm['presets']): void {
     this._form = { ...this._form, presets };
