@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .apps.app import App, AppError, as_fields
+from .secrets import keep
 from .session import Session
 from .spawners.base import Launch
 from .store import SessionStore
@@ -47,7 +48,7 @@ def fields(session: Session, app: App, state_dir: str = "") -> dict[str, str | l
 
 
 def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -> Launch:
-    """What a spawner needs to start the present attempt of `session`. Blocks for a system call."""
+    """What a spawner needs to start the present attempt of `session`. Blocks: it writes secrets."""
     state_dir = str(store.state_directory(session.id))
     return Launch(
         session_id=session.id,
@@ -66,4 +67,5 @@ def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -
         port=app.port,
         socket=app.socket,
         reports_port=app.reports_port,
+        secrets=keep(store, session, app.secrets),
     )

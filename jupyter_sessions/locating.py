@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from contextlib import aclosing
+from urllib.parse import unquote
 
+from .apps.app import App
 from .connections import Connections
 from .errors import CorruptRecord, SessionError, SessionNotFound, StoreError
 from .launching import session_app
 from .manager import SessionManager
 from .routes import Route, Waiting
+from .secrets import Injection, injection, read
 from .session import Session, State
 
+REMEMBERED = 256
+"""Attempts whose secrets are kept in memory."""
 TAIL = 30
 """Lines of the log of an ended session that its page shows."""
 
@@ -22,6 +28,7 @@ class Locator:
     def __init__(self, manager: SessionManager, connections: Connections) -> None:
         self._manager = manager
         self._connections = connections
+        self._injections: dict[tuple[str, int], Injection] = {}
 
     async def locate(self, session_id: str) -> Route | Waiting | None:
         """The route to a session, why it cannot be reached now, or None if there is none."""
@@ -46,6 +53,11 @@ class Locator:
             address = await self._connections.reach(session, spawner)
         except SessionError as error:
             return Waiting({**manager.describe(session), "message": error.message}, ended=False)
+        try:
+            added = await self._injection(session, app)
+        except StoreError as error:
+            return Waiting({**manager.describe(session), "message": error.message}, ended=False)
+        opens = manager.open_path(session).partition("#")[0].partition("?")[0]
         return Route(
             session_id=session.id,
             prefix=f"{manager.base_url}sessions/{session.id}",
@@ -53,10 +65,25 @@ class Locator:
             strip=app.prefix == "strip",
             base=app.base_path,
             own_hosts=frozenset(host.lower() for host in app.own_hosts),
-            request_headers=app.request_headers,
+            request_headers=added.headers,
             response_headers=app.response_headers,
             paths=app.paths,
+            cookies=added.cookies,
+            query=added.query,
+            opens=f"/{unquote(opens)}",
         )
+
+    async def _injection(self, session: Session, app: App) -> Injection:
+        """What requests for the session carry, read once for each attempt."""
+        if not app.secrets:
+            return injection(app, {})
+        key = (session.id, session.attempt.number)
+        if (known := self._injections.get(key)) is None:
+            values = await asyncio.to_thread(read, self._manager.store, session, app.secrets)
+            if len(self._injections) >= REMEMBERED:
+                self._injections.clear()
+            known = self._injections[key] = injection(app, values)
+        return known
 
     async def _waiting(self, session: Session) -> Waiting:
         tail = b""

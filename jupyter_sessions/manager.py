@@ -238,9 +238,12 @@ class SessionManager(LoggingConfigurable):
         app = session_app(session)
         # An app that was told its prefix can be opened only under that one.
         base_url = session.base_url if app.prefix == "keep" else self.base_url
-        told = session.attempt.told.open_path
-        open_path = app.url_path(fields(session, app)) if told is None else told
-        return describe(session, open_path, base_url)
+        return describe(session, self.open_path(session), base_url)
+
+    def open_path(self, session: Session) -> str:
+        """Where `session` is opened below its URL, percent-encoded: as its app says, or said."""
+        app, told = session_app(session), session.attempt.told.open_path
+        return app.url_path(fields(session, app)) if told is None else told
 
     async def logs(
         self, session_id: str, *, lines: int = 200, follow: bool = False

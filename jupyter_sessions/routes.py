@@ -73,6 +73,13 @@ class Route:
         Set on every request to the app, after everything else; a value of None removes the header.
     response_headers
         The same for the app's answers.
+    cookies
+        Cookies of every request to the app, in place of the client's of these names.
+    query
+        Parameters, percent-encoded, that the app is opened with: at the path `opens` by somebody
+        who navigates there. They are the app's to see, and never the browser's.
+    opens
+        The path, decoded, below `prefix` at which it is opened; begins with a slash.
     paths
         Paths below `prefix`, decoded, that the app knows by another name, and that name. Not for
         upgrades.
@@ -84,9 +91,12 @@ class Route:
     strip: bool = True
     base: str = ""
     own_hosts: frozenset[str] = frozenset()
-    request_headers: Mapping[str, str | None] = field(default_factory=dict)
+    request_headers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     response_headers: Mapping[str, str | None] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    opens: str = "/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ file                by       content
                              niceness that the app is given, 0 if missing), ``port, socket``
                              (where it listens whatever it is told, null or missing if it
                              listens where it is told to), ``reports_port`` (true if it picks
-                             a port and tells it in its status file)
+                             a port and tells it in its status file), ``secrets`` (values by
+                             name: fields of ``env`` alone)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
@@ -30,6 +31,7 @@ file                by       content
 ``exit.json``       runner   ``exit_code, signal, reason, message, ended, left``; the last word
 ``status.json``     app      what the app tells of itself, see `read_told`; nobody has to write it
 ``told.json``       runner   what of it is in order; written when that changes
+``secret.NAME``     runner   the value of the secret ``NAME``: the field ``{NAME_file}``
 ``log``, ``log.1``  runner   the app's output, and lines of the runner and of `note` that begin
                              with ``[jupyter-sessions]``; together ``log.max_bytes`` at most
 ``runner.log``      runner   the runner's own tracebacks; empty unless it has a bug
@@ -46,7 +48,9 @@ goes away if it is null (an environment variable is unset then). Inside a longer
 nothing, and a list is an error. The runner adds ``{session_dir}`` (the attempt's directory),
 ``{status_file}`` (where the app may tell of itself), ``{python}`` and, if the app's ``argv`` or
 ``env`` mentions them, one endpoint: ``{socket}`` (the path of a Unix socket to create), ``{fd}``
-(an inherited, listening Unix socket) or ``{port}`` (a port of 127.0.0.1 to bind).
+(an inherited, listening Unix socket) or ``{port}`` (a port of 127.0.0.1 to bind). A secret is a
+field of ``env`` alone, as others can read command lines; ``{NAME_file}`` is one everywhere. Its
+value is replaced by ``***`` in the log, in messages and in what the app tells of itself.
 
 **What belongs to an attempt.** The descendants of the runner (which adopts orphans, on Linux),
 and every process of the user with ``JUPYTER_SESSIONS_ATTEMPT=<session>.<attempt>`` in its
@@ -73,7 +77,19 @@ import subprocess
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+    Union,
+)
 from urllib import parse
 
 Json = Dict[str, Any]
@@ -815,13 +831,63 @@ class StatusFile:
 # -- The runner ----------------------------------------------------------------------------------
 
 
+class Mask:
+    """Replaces the values of secrets by ``***`` in what people will read.
+
+    In a stream, the beginning of a secret is held back until it shows whether it is one.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        values = {_bytes(secret) for secret in secrets if secret}
+        self._secrets = sorted(values, key=len, reverse=True)
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What of the stream can be passed on after `data` has come."""
+        if not self._secrets:
+            return data
+        data = self._replaced(self._held + data)
+        held = max(_overlap(data, secret) for secret in self._secrets)
+        cut = len(data) - held
+        self._held = data[cut:]
+        return data[:cut]
+
+    def flush(self) -> bytes:
+        """What was held back of a stream that is at its end."""
+        held, self._held = self._held, b""
+        return held
+
+    def text(self, text: str) -> str:
+        """`text` without secrets."""
+        if not self._secrets:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        return self._replaced(data).decode("utf-8", "surrogatepass")
+
+    def json(self, data: Json) -> Json:
+        """`data` without secrets."""
+        return dict(json.loads(self.text(json.dumps(data))))
+
+    def _replaced(self, data: bytes) -> bytes:
+        for secret in self._secrets:
+            data = data.replace(secret, b"***")
+        return data
+
+
+def _overlap(data: bytes, secret: bytes) -> int:
+    """How many bytes at the end of `data` could be the beginning of `secret`."""
+    most = min(len(data), len(secret) - 1)
+    return next((n for n in range(most, 0, -1) if data.endswith(secret[:n])), 0)
+
+
 class Log:
     """The app's log, capped: ``log`` and the older ``log.1`` take `max_bytes` at most.
 
     A disk that is full or gone must not stop the app: what cannot be written is dropped.
     """
 
-    def __init__(self, directory: str, max_bytes: int) -> None:
+    def __init__(self, directory: str, max_bytes: int, mask: Mask) -> None:
+        self._mask = mask
         self._path = os.path.join(directory, "log")
         self._half = max(1, max_bytes // 2)
         self._fd = None  # type: Optional[int]
@@ -841,8 +907,12 @@ class Log:
                     self._fd = None
                     os.rename(self._path, self._path + ".1")
 
+    def pass_on(self, output: bytes) -> None:
+        """Write what the app has printed."""
+        self.write(self._mask.feed(output))
+
     def say(self, text: str) -> None:
-        self.write(_own_line(text))
+        self.write(_own_line(self._mask.text(text)))
 
 
 def _own_line(text: str) -> bytes:
@@ -860,7 +930,10 @@ class Supervisor:
         self._directory = directory
         self._launch = launch
         self._mark = _mark(launch)
-        self._log = Log(directory, int((launch.get("log") or {}).get("max_bytes") or 10485760))
+        self._secrets = launch.get("secrets") or {}  # type: Dict[str, str]
+        self.mask = Mask(self._secrets.values())
+        max_bytes = int((launch.get("log") or {}).get("max_bytes") or 10485760)
+        self._log = Log(directory, max_bytes, self.mask)
         self._stop_argv = (launch.get("stop") or {}).get("argv")
         self._grace = float((launch.get("stop") or {}).get("grace") or 0)
         self._env = launch.get("env") or {}  # type: Dict[str, Optional[str]]
@@ -920,9 +993,10 @@ class Supervisor:
                 message = f"Another process has port {self._port}, and the app knows no other."
                 break
         status = self._statuses.get(self._app) if self._app is not None else None
-        outcome = end(reason, message, status, left)
-        self._log.say(outcome["message"])
+        outcome = end(reason, self.mask.text(message), status, left)
         self._drain()
+        self._log.write(self.mask.flush())
+        self._log.say(outcome["message"])
         return outcome
 
     def give_up(self) -> List[int]:
@@ -957,6 +1031,8 @@ class Supervisor:
             status_file=self._status.path,
             python=sys.executable,
         )
+        for name, value in self._secrets.items():
+            fields[name + "_file"] = self._write_secret(name, value)
         listener = self._make_endpoint(used, fields)
         self._fields = fields
         try:
@@ -970,6 +1046,19 @@ class Supervisor:
                 listener.close()
         self._log.say(f"Started {os.fsdecode(argv[0])}, process {self._app}.")
         self._announce()
+
+    def _write_secret(self, name: str, value: str) -> str:
+        """The path of a file with the secret `name`, and nothing else in it."""
+        path = os.path.join(self._directory, "secret." + name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(_bytes(value))
+        except OSError as error:
+            raise StartError(f"A secret cannot be written: {error.strerror}.") from error
+        return path
 
     def _make_endpoint(self, used: Set[str], fields: Dict[str, Any]) -> Optional[socket.socket]:
         """Add what the app needs of `used` to `fields`; return the socket that it inherits."""
@@ -1015,8 +1104,9 @@ class Supervisor:
     def _spawn(self, argv: List[bytes], pass_fds: Tuple[int, ...] = (), nice: int = 0) -> int:
         env = app_environment()
         env[STATUS_FILE.encode()] = _bytes(self._status.path)
+        fields = dict(self._fields, **self._secrets)
         for key, template in self._env.items():
-            value = expand(template, self._fields) if template is not None else None
+            value = expand(template, fields) if template is not None else None
             env.pop(_bytes(key), None)
             if isinstance(value, list):
                 raise StartError(f"The environment variable {key} cannot be a list.")
@@ -1132,7 +1222,7 @@ class Supervisor:
 
     def _pass_on(self) -> None:
         """Write down what the app tells, if that is new."""
-        told = self._status.told
+        told = self.mask.json(self._status.told)
         if told != self._passed_on:
             with contextlib.suppress(OSError):  # a full disk: the next look tries again
                 write_json(os.path.join(self._directory, "told.json"), told, keep=False)
@@ -1199,7 +1289,7 @@ class Supervisor:
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
             for _ in range(64):  # then look at the rest of the world
-                self._log.write(os.read(self._output, 65536))
+                self._log.pass_on(os.read(self._output, 65536))
 
     def _reap(self) -> bool:
         """Take leave of children that ended, the adopted ones too; say whether there were any."""
@@ -1319,6 +1409,7 @@ def supervise(directory: str) -> None:
         traceback.print_exc()
         left = supervisor.give_up() if supervisor else []
         what = f"The runner failed, see runner.log: {type(error).__name__}: {error}."
+        what = supervisor.mask.text(what) if supervisor else what
         outcome = end("start_failed", what, None, left)
     if supervisor:
         supervisor.clean_up()

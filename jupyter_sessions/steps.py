@@ -10,14 +10,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .apps.app import Start
+from .apps.app import App, Start
 from .apps.catalogue import Catalogue, definition_for
 from .connections import Connections
-from .errors import AppUnavailable, SessionError, SessionNotFound, SpawnerError, Unreachable
+from .errors import (
+    AppUnavailable,
+    SessionError,
+    SessionNotFound,
+    SpawnerError,
+    StoreError,
+    Unreachable,
+)
 from .launching import launch_of, session_app
 from .ledger import Ledger, utc_now
 from .polling import Poller
 from .readiness import problem
+from .secrets import injection, read
 from .session import (
     ALIVE,
     ASKED,
@@ -298,10 +306,11 @@ class Steps:
         """Ask the app until it is ready, or until something else is wanted."""
         app, pause = session_app(session), FIRST_PROBE
         before = app.base_path if app.prefix == "strip" else session.prefix.rstrip("/")
-        path = before + app.ready_path
+        values, lost = await self._secrets(session, app)
+        path, headers = injection(app, values).request(before + app.ready_path)
         address = await self._connections.reach(session, self._spawners[session.spawner])
         while needed(session) is Step.PROBE:
-            trouble = await problem(address, path, app.ready_codes)
+            trouble = lost or await problem(address, path, app.ready_codes, headers)
             if not trouble:
                 await self._ledger.advance(session, Seen(ready=True))
                 return
@@ -309,6 +318,13 @@ class Steps:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_PROBE)
             session = self._ledger.sessions.get(session.id, session)
+
+    async def _secrets(self, session: Session, app: App) -> tuple[Mapping[str, str], str]:
+        """The secrets of the present attempt, and why they cannot be had."""
+        try:
+            return await asyncio.to_thread(read, self._ledger.store, session, app.secrets), ""
+        except StoreError as error:
+            return dict.fromkeys(app.secrets, ""), error.message.rstrip(".")
 
     async def _launch(self, session: Session) -> Launch:
         return await asyncio.to_thread(

@@ -9,6 +9,7 @@
       sessions/<id>/
         session.json                      the record: written under .lock, by rename
         .lock
+        secrets.json                      0600, the app's secrets (secrets.py)
         state/                            what the app keeps over restarts of the session
         app/                              a project's app, as it was trusted
         <attempt>/                        what the spawner and the runner keep (runner.py)

@@ -28,7 +28,7 @@ LAYERS = [
     {"ledger", "offers", "following"},
     {"launching", "connections", "places", "remains", "usage"},
     {"project_apps"},
-    {"ownership", "preferences", "project", "trust"},
+    {"ownership", "preferences", "project", "secrets", "trust"},
     {"store", "apps", "spawners.base", "spawners.process", "validation", "readiness"},
     {"record", "hosts.base", "hosts.local", "options"},
     {"session", "runner", "sentences", "plain"},

@@ -103,6 +103,11 @@ class App:
         Where it listens whatever it is told; 0 and empty if it listens where it is told to.
     reports_port
         Whether it picks its port itself, and tells it in its status file.
+    secrets
+        Names of values that are made for each start, and that requests of the gateway carry.
+    auth_cookies, auth_query
+        Cookies that each request for the app gets, and query parameters that it is opened with:
+        templates, whose fields are secrets. Those of `request_headers` too, if there are any.
     paths
         Paths that it knows by another name: that of the request, and that which it gets.
     launcher
@@ -147,6 +152,9 @@ class App:
     port: int = 0
     socket: str = ""
     reports_port: bool = False
+    secrets: tuple[str, ...] = ()
+    auth_cookies: Mapping[str, str] = field(default_factory=dict)
+    auth_query: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     launcher: bool = True
     origin: str = ""
@@ -177,6 +185,15 @@ class App:
                 f"options: {', '.join(sorted(taken))} is a name with another meaning",
                 ("options", "properties", min(taken)),
             )
+        secrets, auth = tuple(data.get("secrets", ())), data.get("auth", {})
+        files = {f"{name}_file" for name in secrets}
+        if taken := (known & {*secrets, *files}) | (files & {*secrets}):
+            raise AppError(
+                f"secrets: {min(taken)} is a name with another meaning"
+                " (a secret has two: its own, and that with _file after it)",
+                ("secrets",),
+            )
+        known |= files
         templates: dict[str, tuple[str, ...]] = {
             "command": tuple(data["command"]),
             "env": tuple(data.get("env", {}).values()),
@@ -184,12 +201,20 @@ class App:
             "open_path": (data.get("open_path", ""),),
         }
         for where, values in templates.items():
-            if unknown := {n for v in values for n in FIELD.findall(v) if n} - known:
+            used = {n for v in values for n in FIELD.findall(v) if n}
+            if where != "env" and (seen := used & {*secrets}):
+                raise AppError(
+                    f"{where}: others could read the secret {{{min(seen)}}} there; use"
+                    f" {{{min(seen)}_file}}, the path of a file with it, or env",
+                    where.split("."),
+                )
+            if unknown := used - known - {*secrets}:
                 raise AppError(
                     f"{where}: there is no field {{{min(unknown)}}}; known are"
                     f" {', '.join(f'{{{n}}}' for n in sorted(known))}",
                     where.split("."),
                 )
+        _check_injected(secrets, data.get("request_headers", {}), auth)
         if data.get("port") and data.get("socket"):
             raise AppError("socket: it listens either there or at `port`", ("socket",))
         if data.get("base_path") and data.get("prefix") == "keep":
@@ -231,6 +256,9 @@ class App:
             port=0 if reports_port else data.get("port", 0),
             socket=data.get("socket", ""),
             reports_port=reports_port,
+            secrets=secrets,
+            auth_cookies=auth.get("cookies", {}),
+            auth_query=auth.get("query", {}),
             paths=data.get("paths", {}),
             launcher=data.get("launcher", True),
             origin=origin,
@@ -252,9 +280,28 @@ class App:
 
     @property
     def has_open_port(self) -> bool:
-        """Whether it listens on a TCP port, which other users of the machine can reach too."""
+        """Whether other users of the machine can use it: by a TCP port, and without a secret."""
+        if self.is_guarded:
+            return False
         told = any("{port}" in text for text in (*self.command, *self.env.values()))
         return told or self.port != 0 or self.reports_port
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it is told a secret that the gateway's requests carry, to refuse all others."""
+        return any(self.is_told(name) and self.is_injected(name) for name in self.secrets)
+
+    def is_told(self, secret: str) -> bool:
+        """Whether the app gets to know the secret of this name."""
+        texts = (*self.command, *self.env.values())
+        names = {name for text in texts for name in FIELD.findall(text)}
+        return secret in names or f"{secret}_file" in names
+
+    def is_injected(self, secret: str) -> bool:
+        """Whether requests of the gateway carry the secret of this name."""
+        texts = (*self.request_headers.values(), *self.auth_cookies.values())
+        texts = (*texts, *self.auth_query.values())
+        return any(secret in FIELD.findall(text) for text in texts if text is not None)
 
     @property
     def icon(self) -> Path | None:
@@ -328,6 +375,30 @@ def _check(check: Callable[[], None]) -> None:
         check()
     except (NotPlain, SchemaProblem) as problem:
         raise AppError(str(problem), problem.path) from None
+
+
+def _check_injected(
+    secrets: Sequence[str], headers: Mapping[str, str | None], auth: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Header fields, cookies and parameters may have secrets in them, and nothing else."""
+    if auth and not secrets:
+        raise AppError("auth: there are no secrets that it could carry; see secrets", ("auth",))
+    injected = {"auth.cookies": auth.get("cookies", {}), "auth.query": auth.get("query", {})}
+    texts = {where: tuple(values.values()) for where, values in injected.items()}
+    if secrets:  # without any, braces mean nothing there
+        texts["request_headers"] = tuple(v for v in headers.values() if v is not None)
+    for where, values in texts.items():
+        if unknown := {n for v in values for n in FIELD.findall(v) if n} - {*secrets}:
+            raise AppError(
+                f"{where}: {{{min(unknown)}}} is not a secret of this app; only"
+                f" {', '.join(f'{{{n}}}' for n in secrets)} can be there, and {{{{ is a brace",
+                where.split("."),
+            )
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """`template` with its fields filled in, in one pass; ``{{`` and ``}}`` are braces."""
+    return FIELD.sub(lambda m: m[0][0] if m[1] is None else values[m[1]], template)
 
 
 def _codes(given: Any) -> frozenset[int]:

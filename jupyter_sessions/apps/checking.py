@@ -89,6 +89,17 @@ def doubts(app: App) -> Iterator[tuple[Sequence[str | int], str]]:
         )
     elif not told & {"socket", "fd"} and not app.socket:
         yield ("command",), "command: nothing tells it where to listen: {socket}, {fd} or {port}"
+    for secret in app.secrets:
+        if not app.is_told(secret):
+            yield (
+                ("secrets",),
+                f"secrets: nothing tells it {{{secret}}}: env, {{{secret}_file}}",
+            )
+        if not app.is_injected(secret):
+            yield (
+                ("secrets",),
+                f"secrets: no request carries {{{secret}}}: request_headers, auth",
+            )
     if "path" not in definition.get("ready", {}):
         yield (
             ("ready",),

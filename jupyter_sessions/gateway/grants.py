@@ -16,6 +16,7 @@ from jupyter_sessions.gateway.headers import (
     serialize,
 )
 from jupyter_sessions.gateway.lines import Head, Line, Reader
+from jupyter_sessions.gateway.opening import may_open
 from jupyter_sessions.gateway.router import Inquiry, Passage
 from jupyter_sessions.gateway.traffic import Traffic
 from jupyter_sessions.gateway.urls import Target
@@ -121,6 +122,13 @@ class Grant:
         path, mark, query = target[self._cut :].decode("latin-1").partition("?")
         below = Target("", "", path, query if mark else None)
         return below.upstream_path(self._before.decode(), paths=self._paths).encode("latin-1")
+
+    def opens(self, target: bytes) -> bool:
+        """True if a request for `target` may open the app: each such is to be looked at."""
+        route = self.passage.route
+        if not route.query:
+            return False
+        return may_open(route, target[self._cut :].partition(b"?")[0].decode("latin-1"))
 
     def request(self, head: Head, path: bytes) -> bytes:
         """The head for the app of a request that is like this one."""

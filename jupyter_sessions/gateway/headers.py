@@ -137,9 +137,12 @@ def is_reserved(name: str, extra: Collection[str] = ()) -> bool:
     return any(plain == e or plain.startswith(f"{e}-oauth-state") for e in extra)
 
 
-def app_cookies(value: str, reserved: Collection[str] = ()) -> str:
-    """A Cookie field without our cookies; the others exactly as they came."""
-    kept = [c for c in value.split(";") if not is_reserved(c.partition("=")[0], reserved)]
+def app_cookies(value: str, reserved: Collection[str] = (), replaced: Collection[str] = ()) -> str:
+    """A Cookie field without our cookies and those `replaced`; the others exactly as they came."""
+    named = [(c.partition("=")[0], c) for c in value.split(";")]
+    kept = [
+        c for name, c in named if not is_reserved(name, reserved) and name.strip() not in replaced
+    ]
     return ";".join(kept).strip()
 
 
@@ -159,18 +162,24 @@ def request_headers(
     """The header fields of the request to the app."""
     dropped = _HOP_BY_HOP | _REPLACED | _CREDENTIALS | tokens(headers, "connection")
     result: Headers = [("Host", caller.host)] if caller.host else []
+    cookies = []
     for name, value in headers:
         # Apps behind CGI-like interfaces see X_Forwarded_For and X-Forwarded-For as one.
         key = name.lower().replace("_", "-")
         if key in dropped or _FORWARDED.fullmatch(key):
             continue
         if key == "cookie":
-            value = app_cookies(value, caller.reserved)
-            if not value:
+            value = app_cookies(value, caller.reserved, route.cookies)
+            if value and route.cookies:
+                cookies.append(value)  # to be one field with those that are added
+            if not value or route.cookies:
                 continue
         elif key == "referer":
             value = referer_without_token(value, caller.token)
         result.append((name, value))
+    if route.cookies:
+        cookies += [f"{name}={value}" for name, value in route.cookies.items()]
+        result.append(("Cookie", "; ".join(cookies)))
     result += _forwarded(headers, caller)
     if upgrade:
         result += [("Connection", "Upgrade")]

@@ -168,6 +168,9 @@ class Lane(asyncio.Protocol):
         if grant is None or not grant.holds(self._peer, now):
             self._task = lanes.spawn(self._decide(head, key))
             return
+        if grant.opens(target):
+            self._task = lanes.spawn(self._decide(head, None))
+            return
         wire = grant.request(head, grant.path(target))
         ready = (grant, head.first[0].decode(), wire, head.length or 0)
         lanes.make_ready(head, ready)
@@ -176,19 +179,23 @@ class Lane(asyncio.Protocol):
     async def _decide(self, head: Head, key: Key | None) -> None:
         """Ask who may pass; remember the answer under `key` if it holds for others too."""
         lanes = self._lanes
-        grant, path = None, b""
+        grant, path, cookies = None, b"", tuple[str, ...]()
         self._remembered = False
         with suppress(Exception):  # to happen again, and to be told of, in tornado's hands
             known = None if key is None else lanes.grants.get(key)
-            if known is not None and await known.renew(lanes.admissions, head.first[1]):
+            if (
+                known is not None
+                and not known.opens(head.first[1])
+                and await known.renew(lanes.admissions, head.first[1])
+            ):
                 grant, self._remembered = known, True
-                path = grant.path(head.first[1])
+                path, cookies = grant.path(head.first[1]), grant.admission.cookies()
             elif (inquiry := self._asked()) is not None:
                 choice = await lanes.chooser.choose(inquiry)
                 if isinstance(choice, Passage):
                     traffic = lanes.traffic(choice.route.session_id)
                     grant = Grant(choice, traffic, head, inquiry)
-                    path = choice.path.encode("latin-1")
+                    path, cookies = choice.path.encode("latin-1"), choice.cookies
                     lanes.remember(key, grant)
         if self._gone:
             return
@@ -196,7 +203,7 @@ class Lane(asyncio.Protocol):
             self._ahead = self._head + b"\r\n\r\n" + self._ahead
             self._give_back()
             return
-        self._cookies = grant.admission.cookies()
+        self._cookies = cookies
         wire = grant.request(head, path)
         self._send(grant, head.first[0].decode(), wire, head.length or 0)
 

@@ -13,6 +13,7 @@ from tornado import httputil, routing, web
 from jupyter_sessions.gateway.admission import Admission, Admissions, Refused
 from jupyter_sessions.gateway.framing import BadMessage, Body, Headers, check_request
 from jupyter_sessions.gateway.headers import Caller, is_foreign, wants_upgrade
+from jupyter_sessions.gateway.opening import is_first, mark, may_open, with_query
 from jupyter_sessions.gateway.pages import (
     Answer,
     Pages,
@@ -199,7 +200,16 @@ class Chooser:
         prefix = found.base if found.strip else found.prefix
         paths = NO_PATHS if inquiry.upgrade else found.paths
         path = target.upstream_path(prefix, token=admission.token, paths=paths)
-        return Passage(found, caller, path, admission, admission.cookies())
+        cookies = admission.cookies()
+        if (
+            inquiry.method == "GET"
+            and inquiry.page
+            and may_open(found, target.rest)
+            and is_first(inquiry.headers, caller)
+        ):
+            path = with_query(path, found.query)
+            cookies = (*cookies, mark(caller))
+        return Passage(found, caller, path, admission, cookies)
 
 
 def peer(context: Any) -> str:

@@ -47,6 +47,9 @@ class Launch:
         Where it listens whatever it is told; 0 and empty if it listens where it is told to.
     reports_port
         Whether it picks a port itself, and tells it in its status file.
+    secrets
+        Values, by name, that templates of `env` may have, and no others; as files they are
+        ``{name_file}``. Never to be logged, shown, or part of a command line.
     """
 
     session_id: str
@@ -65,6 +68,7 @@ class Launch:
     port: int = 0
     socket: str = ""
     reports_port: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def mentions(self, name: str) -> bool:
         """Whether a template has the field `name`."""
@@ -101,6 +105,7 @@ def runner_payload(launch: Launch, directory: str) -> dict[str, Any]:
         "port": launch.port or None,
         "socket": launch.socket or None,
         "reports_port": launch.reports_port,
+        "secrets": dict(launch.secrets),
     }
 
 
