@@ -16,12 +16,20 @@ class Address:
     """Where something listens, as seen from where the address is used.
 
     Either a Unix socket (`path`) or a TCP port (`host`, `port`), the latter with or without TLS.
+
+    Or a *gate* on a node (see ``gate.py``), which only `Spawner.connect` can make something of:
+    `host` and `port`, empty and 0 if the gate dials, and `path`, the folder of this machine that
+    has the keys to it.
+
+    `node` is the machine behind the spawner's host where all this is, as its scheduler calls it;
+    empty if it is the host itself.
     """
 
-    scheme: Literal["unix", "tcp", "tls"]
+    scheme: Literal["unix", "tcp", "tls", "gate"]
     path: str = ""
     host: str = ""
     port: int = 0
+    node: str = ""
 
     @classmethod
     def unix(cls, path: str) -> Address:
@@ -34,15 +42,24 @@ class Address:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Address:
         """Read what `to_json` wrote (and the runner's ``connection.json``)."""
-        if "path" in data:
-            return cls.unix(str(data["path"]))
-        scheme: Literal["tcp", "tls"] = "tls" if data.get("scheme") == "tls" else "tcp"
-        return cls(scheme, host=str(data["host"]), port=int(data["port"]))
+        node = str(data.get("node") or "")
+        if data.get("scheme") != "gate" and "path" in data:
+            return cls("unix", path=str(data["path"]), node=node)
+        schemes: dict[Any, Literal["tls", "gate"]] = {"tls": "tls", "gate": "gate"}
+        return cls(
+            schemes.get(data.get("scheme"), "tcp"),
+            path=str(data.get("path") or ""),
+            host=str(data["host"]),
+            port=int(data["port"]),
+            node=node,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        if self.scheme == "unix":
-            return {"scheme": "unix", "path": self.path}
-        return {"scheme": self.scheme, "host": self.host, "port": self.port}
+        told: dict[str, Any] = {"scheme": self.scheme}
+        if self.scheme != "unix":
+            told |= {"host": self.host, "port": self.port}
+        optional = {"path": self.path, "node": self.node}
+        return told | {name: value for name, value in optional.items() if value}
 
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.scheme == "unix" else f"{self.host}:{self.port}"

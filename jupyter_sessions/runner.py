@@ -17,7 +17,8 @@ file                by       content
                              (where it listens whatever it is told, null or missing if it
                              listens where it is told to), ``reports_port`` (true if it picks
                              a port and tells it in its status file), ``secrets`` (values by
-                             name: fields of ``env`` alone)
+                             name: fields of ``env`` alone), ``gate`` (if nobody gets to the
+                             app but through one: see ``gate.py``, whose files are here, too)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
@@ -115,6 +116,7 @@ PORT_TRIES = 4  # the first port and three others
 MAX_STATUS = 64 * 1024  # bytes of a status file
 MAX_TEXT, MAX_TITLE, MAX_PATH, MAX_LINKS = 1000, 100, 2000, 20  # characters in it, and links
 MAX_SOCKET_PATH = 100  # bytes; the kernels' limits are 108 and 104
+GATE_FILES = ("gate.py", "gate.pem", "reach.crt")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 PROC = os.path.isdir("/proc/self")
 
@@ -145,11 +147,16 @@ def write_json(path: str, data: Json, exclusive: bool = False, keep: bool = True
     Raises FileExistsError if `exclusive` and there is such a file already. Without `keep` it need
     not outlive a crash of the machine.
     """
+    write_file(path, json.dumps(data, indent=1 if keep else None).encode(), exclusive, keep)
+
+
+def write_file(path: str, data: bytes, exclusive: bool = False, keep: bool = True) -> None:
+    """Put `data` into the file `path`: see `write_json`."""
     temporary = f"{path}.{os.urandom(6).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(data, indent=1 if keep else None).encode())
+            file.write(data)
             file.flush()
             if keep:
                 os.fsync(file.fileno())
@@ -952,7 +959,11 @@ class Supervisor:
         self._temporary = None  # type: Optional[str]
         self._address = None  # type: Optional[Json]
         self._ready = False
-        self._announced = None  # type: Optional[Tuple[Optional[int], bool, Optional[float]]]
+        self._behind = None  # type: Optional[Json]
+        self._gate = None  # type: Optional[int]
+        self._gate_life = None  # type: Optional[int]
+        self._gate_trouble = ""
+        self._announced = None  # type: Optional[Tuple[Any, ...]]
         self._app = None  # type: Optional[int]
         self._statuses = {}  # type: Dict[int, Optional[int]]
         self._output, self._app_output = os.pipe()
@@ -1039,6 +1050,7 @@ class Supervisor:
             argv = expand_argv(launch["argv"], fields)
             pass_fds = (listener.fileno(),) if listener else ()
             self._app, self._address, self._ready = None, None, False
+            self._behind = self._gate = None
             self._app = self._spawn(argv, pass_fds, self._nice)
         finally:
             if listener:
@@ -1197,6 +1209,8 @@ class Supervisor:
                     self._limit_seen = seen
         self._status.look()
         self._pass_on()
+        if self._behind is not None:
+            self._tend_gate()
         self._announce()
 
     def _deadline(self) -> Optional[float]:
@@ -1204,7 +1218,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         """Write what is new about the app into the directory."""
-        news = (self._app, self._ready, self._deadline())
+        news = (self._app, self._ready, self._deadline(), self._address)
         if news == self._announced:
             return
         facts = {
@@ -1243,10 +1257,61 @@ class Supervisor:
             self._status.look()
             self._pass_on()
             self._ready = not self._held()
+        if self._ready and self._address is not None and self._launch.get("gate"):
+            # Nobody gets there but through the gate: it has to be open, too.
+            self._behind, self._ready = self._address, False
+            self._tend_gate()
         if self._ready:
             self._log.say("The app listens." if self._address else "The app runs.")
             self._announce()
         return True
+
+    def _tend_gate(self) -> None:
+        """See to it that there is a gate before the app, whose address is what is announced."""
+        if self._gate is None:
+            self._gate = self._spawn_gate()
+            return
+        told = {}  # type: Json
+        with contextlib.suppress(OSError, ValueError):
+            told = read_json(os.path.join(self._directory, "gate.json"))
+        told = told if told.get("pid") == self._gate else {}
+        trouble = str(told.get("error") or "")
+        if "port" in told:
+            self._address = {"scheme": "gate", "host": told["host"], "port": told["port"]}
+            self._ready = True
+        if self._statuses[self._gate] is None:
+            return
+        if trouble and not self._ready:
+            raise StartError(f"The way to the app cannot be opened. {trouble}")
+        if trouble != self._gate_trouble or not trouble:
+            self._log.say(f"The gate has ended, another one is started. {trouble}".strip())
+        self._gate_trouble = trouble
+        self._gate = self._spawn_gate()
+
+    def _spawn_gate(self) -> int:
+        """Start the gate; it ends with us, as it reads a pipe that only we can write to."""
+        if self._gate_life is not None:
+            os.close(self._gate_life)
+        life, self._gate_life = os.pipe()
+        env = clean_environment()
+        env[ATTEMPT.encode()] = _bytes(self._mark)
+        program = os.path.join(self._directory, "gate.py")
+        app = json.dumps(self._behind)
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-I", "-S", program, "serve", self._directory, app],
+                cwd="/",
+                env=env,
+                stdin=life,
+                stdout=self._app_output,
+                stderr=self._app_output,
+                start_new_session=True,
+            )
+        finally:
+            os.close(life)
+        self._statuses[child.pid] = None
+        child.returncode = 0  # as for the app
+        return child.pid
 
     def _find_listener(self) -> bool:
         if self._launch.get("reports_port"):
@@ -1479,7 +1544,8 @@ def prepare(payload: Json) -> Json:
     ----------
     payload
         What goes into ``launch.json`` (see there), ``directory``: absolute; made if need be, and
-        ``make``: other directories to make, mode 0700, or nothing.
+        ``make``: other directories to make, mode 0700, or nothing. In ``gate`` (see ``gate.py``),
+        ``files`` are those of the gate by name; an earlier call's count.
 
     Returns
     -------
@@ -1500,6 +1566,13 @@ def prepare(payload: Json) -> Json:
         raise RunnerError(f"{directory!r} or {mark!r} is not fit for an attempt.")
     for path in [directory, *others]:
         _make_directory(str(path))
+    if launch.get("gate"):
+        launch["gate"] = dict(launch["gate"])
+        for name, text in launch["gate"].pop("files").items():
+            if name not in GATE_FILES:
+                raise RunnerError(f"{name!r} is not a file of a gate.")
+            with contextlib.suppress(FileExistsError):
+                write_file(os.path.join(directory, name), text.encode("utf-8"), exclusive=True)
     with contextlib.suppress(FileExistsError):
         write_json(os.path.join(directory, "launch.json"), launch, exclusive=True)
     return {"directory": directory}
@@ -1799,6 +1872,34 @@ def limit(payload: Json) -> Json:
     return {"timeout": timeout}
 
 
+def dial(payload: Json) -> Json:
+    """Say where the gate of an attempt is to dial, or that it need not any more. Harmless twice.
+
+    Called by servers that cannot dial the gate, when they open the way to it and close it.
+
+    Parameters
+    ----------
+    payload
+        ``directory``; ``name``, the server's; and ``addresses``: a list of host and port, or None.
+
+    Raises
+    ------
+    RunnerError
+        If `name` is not fit for one.
+    OSError
+        If the directory is missing or cannot be written.
+    """
+    if not re.match(r"[\w-]{1,64}\Z", str(payload["name"])):
+        raise RunnerError("{!r} is not fit for the name of a server.".format(payload["name"]))
+    path = os.path.join(str(payload["directory"]), "dial-{}.json".format(payload["name"]))
+    if payload["addresses"] is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    else:
+        write_json(path, {"addresses": payload["addresses"]})
+    return {}
+
+
 VERBS = {
     "start": start,
     "prepare": prepare,
@@ -1808,6 +1909,7 @@ VERBS = {
     "find": find,
     "limit": limit,
     "note": note,
+    "dial": dial,
 }  # type: Dict[str, Callable[[Json], Json]]
 
 

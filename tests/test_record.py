@@ -60,7 +60,15 @@ def test_what_is_written_is_read_again(state: State, changes: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "address", [Address.unix("/s"), Address.tcp("::1", 1), Address("tls", host="h", port=2)]
+    "address",
+    [
+        Address.unix("/s"),
+        Address.tcp("::1", 1),
+        Address("tls", host="h", port=2),
+        Address("unix", path="/s", node="n1"),
+        Address("gate", path="/keys", host="10.0.0.1", port=3, node="n1"),
+        Address("gate", path="/keys"),
+    ],
 )
 def test_every_address_and_the_past_are_read_again(address: Address) -> None:
     session = begin_attempt(a_session(State.FAILED, address=address), NOW)

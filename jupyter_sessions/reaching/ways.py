@@ -1,0 +1,193 @@
+"""`Reach`: how a server gets to apps on nodes that it shares no machine with.
+
+A way is chosen by the trait `reach` of a spawner whose sessions run on nodes. Each is a class:
+what it adds to a launch, and how it opens a way to what the runner has reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .. import gate
+from ..errors import SpawnerError, Unreachable
+from ..hosts.base import Host
+from ..routes import Address
+from .identity import directory_of, identities, name_of
+from .relaying import Relay
+
+CALL_SECONDS = 10.0
+"""Seconds that a gate may take to call: it looks each second where to, through a file server."""
+
+
+class Reach(ABC):
+    """One way to nodes.
+
+    Holds no state per session, only the processes that ways need while they are open.
+    """
+
+    name: ClassVar[str] = ""
+
+    async def gate(self, keys: Path, directory: str) -> Mapping[str, Any]:
+        """What the runner is told under ``gate``; empty if this way needs none.
+
+        Called before an attempt is prepared, each time that this is tried.
+
+        Parameters
+        ----------
+        keys
+            The attempt's directory in the store of this machine: made, and its keys kept there.
+        directory
+            The attempt's directory on the host that submits, and on the node.
+
+        Raises
+        ------
+        SpawnerError
+            If keys cannot be made.
+        """
+        return {}
+
+    def located(self, address: Address, node: str, keys: str) -> Address:
+        """What the runner on `node` reported, so that `connect` finds all it needs in it."""
+        return replace(address, node=node, path=keys if address.scheme == "gate" else address.path)
+
+    @abstractmethod
+    def connect(self, host: Host, address: Address) -> AbstractAsyncContextManager[Address]:
+        """A way to `address`, as `located` gave it, kept open while the context is entered.
+
+        Called by `Spawner.connect`.
+
+        Parameters
+        ----------
+        host
+            The spawner's: the one that submits.
+
+        Raises
+        ------
+        Unreachable
+            If the way cannot be opened now.
+        """
+
+
+class _Gated(Reach):
+    """What the ways through a gate have in common."""
+
+    relay: Relay
+
+    async def gate(self, keys: Path, directory: str) -> Mapping[str, Any]:
+        return await asyncio.to_thread(self._gate, keys, directory)
+
+    def _gate(self, keys: Path, directory: str) -> Mapping[str, Any]:
+        files = identities(keys, directory)
+        program = Path(gate.__file__).read_text(encoding="utf-8")
+        known = {"reach": self.name, "name": name_of(keys), **self.settings()}
+        return {**known, "files": {**files, "gate.py": program}}
+
+    def settings(self) -> Mapping[str, Any]:
+        """What the gate has to know besides; see ``gate.py``."""
+        return {}
+
+    async def known(self, address: Address) -> tuple[str, str]:
+        """The name of the gate, and the attempt's directory on the host."""
+        keys = Path(address.path or "/nonexistent")
+        try:
+            return await asyncio.to_thread(lambda: (name_of(keys), directory_of(keys)))
+        except OSError as error:
+            raise Unreachable(
+                f"The keys of the way to {address.node or 'the node'} cannot be read:"
+                f" {error.strerror}."
+            ) from error
+
+
+class Direct(_Gated):
+    """The gate listens on the node's network, and this side dials it.
+
+    Parameters
+    ----------
+    interface
+        Where it listens: see `gate.own_address`.
+    ports
+        The first and the last port that it may listen at; (0, 0) for any.
+    addresses
+        What this side calls nodes, by name, where it is not what they call themselves.
+    """
+
+    name = "direct"
+
+    def __init__(
+        self,
+        interface: str = "",
+        ports: tuple[int, int] = (0, 0),
+        addresses: Mapping[str, str] | None = None,
+    ) -> None:
+        self._interface = interface
+        self._ports = ports
+        self._addresses = addresses or {}
+        self.relay = Relay()
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"interface": self._interface, "ports": list(self._ports)}
+
+    @asynccontextmanager
+    async def connect(self, host: Host, address: Address) -> AsyncIterator[Address]:
+        name, _ = await self.known(address)
+        there = Address.tcp(self._addresses.get(address.node, address.host), address.port)
+        async with (
+            host.connect(there) as near,
+            self.relay.way(name, address.path, near) as here,
+        ):
+            yield here
+
+
+class Dial(_Gated):
+    """The gate listens nowhere: it dials this side, which listens for it.
+
+    Parameters
+    ----------
+    listen
+        The address of this machine where it listens; empty for all.
+    ports
+        The first and the last port that it may listen at; (0, 0) for any.
+    addresses
+        What nodes call this machine, tried in order; its own address if empty.
+    """
+
+    name = "dial"
+
+    def __init__(
+        self, listen: str = "", ports: tuple[int, int] = (0, 0), addresses: Sequence[str] = ()
+    ) -> None:
+        self._addresses = addresses
+        self.relay = Relay((listen or "0.0.0.0", *ports))  # noqa: S104 - who calls has to prove it
+        self._server = f"{re.sub(r'[^A-Za-z0-9]', '-', socket.gethostname())[:40]}-{os.getpid()}"
+
+    @asynccontextmanager
+    async def connect(self, host: Host, address: Address) -> AsyncIterator[Address]:
+        name, directory = await self.known(address)
+        told = {"directory": directory, "name": self._server}
+        async with self.relay.running() as port:
+            where = [[own, port] for own in self._addresses or _own_addresses()]
+            await host.runner("dial", {**told, "addresses": where})
+            try:
+                async with self.relay.way(name, address.path, None, CALL_SECONDS) as here:
+                    yield here
+            finally:
+                # The gate tries in vain if this cannot be told, now and then, until its end.
+                with contextlib.suppress(SpawnerError):
+                    await host.runner("dial", {**told, "addresses": None})
+
+
+def _own_addresses() -> list[str]:
+    try:
+        return [gate.own_address("")]
+    except gate.GateError as error:
+        raise Unreachable(f"{error} Configure what nodes call this machine.") from None

@@ -1,0 +1,420 @@
+"""Gates and relays with real processes and real TLS: `gate.py` and `reaching/`."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import ssl
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyter_sessions import gate, runner
+from jupyter_sessions.errors import SpawnerError, Unreachable
+from jupyter_sessions.hosts.local import LocalHost
+from jupyter_sessions.reaching.identity import identities, name_of
+from jupyter_sessions.reaching.ways import Dial, Direct, Reach
+from jupyter_sessions.routes import Address
+from jupyter_sessions.spawners.base import Spawner
+from jupyter_sessions.testing import SpawnerContract
+
+from .gated import GatedSpawner
+
+PATIENCE = 40
+WAYS: dict[str, Callable[[], Reach]] = {
+    "direct": lambda: Direct(interface="lo"),
+    "dial": lambda: Dial(listen="127.0.0.1", addresses=["127.0.0.1"]),
+}
+
+ECHO = """
+import asyncio, sys
+
+async def serve(reader, writer):
+    greeting = await reader.readline()
+    if greeting == b"send\\n":
+        for _ in range(4096):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+    elif greeting == b"break\\n":
+        writer.transport.abort()
+    elif greeting == b"count\\n":
+        count = 0
+        while data := await reader.read(65536):
+            count += len(data)
+        writer.write(b"%d" % count)
+    else:
+        writer.write(greeting)
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    await asyncio.sleep(0)
+    writer.close()
+
+async def main():
+    server = await asyncio.start_unix_server(serve, sys.argv[1], backlog=1024)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+"""Speaks after a line that says how: sends much, breaks off, counts, or repeats what comes."""
+
+
+async def until(what: Callable[[], Any]) -> Any:
+    """The first true answer of `what`."""
+    async with asyncio.timeout(PATIENCE):
+        while not (answer := what()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return answer
+
+
+class Node:
+    """An attempt with a gate, in a directory of its own."""
+
+    def __init__(self, root: Path, way: Reach) -> None:
+        self.directory = root / "node"
+        self.keys = root / "store"
+        self.way = way
+        self.host = LocalHost()
+
+    async def start(self) -> None:
+        told = await self.way.gate(self.keys, str(self.directory))
+        payload = {
+            "session": "gated",
+            "attempt": os.getpid(),
+            "directory": str(self.directory),
+            "argv": ["{python}", "-c", "{program}", "{socket}"],
+            "fields": {"program": ECHO},
+            "cwd": "/",
+            "stop": {"argv": None, "grace": 1},
+            "gate": told,
+        }
+        await self.host.runner("start", payload)
+        await until((self.directory / "connection.json").exists)
+
+    @property
+    def address(self) -> Address:
+        told = json.loads((self.directory / "connection.json").read_text())["address"]
+        return self.way.located(Address.from_json(told), "a-node", str(self.keys))
+
+    @asynccontextmanager
+    async def way_in(self) -> AsyncIterator[str]:
+        async with self.way.connect(self.host, self.address) as here:
+            assert here.scheme == "unix"
+            yield here.path
+
+    def gate_pid(self) -> int:
+        return int(json.loads((self.directory / "gate.json").read_text())["pid"])
+
+    def stop(self) -> dict[str, Any]:
+        return runner.stop({"directory": str(self.directory), "wait": 10})
+
+
+@asynccontextmanager
+async def a_node(root: Path, way: str | Reach) -> AsyncIterator[Node]:
+    node = Node(root, WAYS[way]() if isinstance(way, str) else way)
+    await node.start()
+    try:
+        yield node
+    finally:
+        await asyncio.to_thread(node.stop)
+
+
+async def talk(path: str, data: bytes = b"hello\n") -> bytes:
+    """What comes back for `data`, after which we close our sending side."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        writer.write(data)
+        writer.write_eof()
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+def lives(pid: int) -> bool:
+    return runner.process(pid) is not None
+
+
+class GatedContract(SpawnerContract):
+    way: str
+
+    @asynccontextmanager
+    async def spawner(self) -> AsyncIterator[Spawner]:
+        way = WAYS[self.way]()
+        yield GatedSpawner(way, self.store / "nodes", name="gated", host=LocalHost())
+
+
+class TestDirect(GatedContract):
+    way = "direct"
+
+
+class TestDial(GatedContract):
+    way = "dial"
+
+
+both = pytest.mark.parametrize("way", list(WAYS))
+
+
+@both
+async def test_half_closed_connections_and_large_transfers(short_path: Path, way: str) -> None:
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        big = b"echo\n" + os.urandom(9_000_000)
+        assert await talk(path, big) == big
+        assert await talk(path, b"count\n" + bytes(5_000_000)) == b"5000000"
+
+
+@both
+async def test_a_thousand_connections_at_once(short_path: Path, way: str) -> None:
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        opened = []
+        for number in range(1000):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"%d\n" % number)
+            opened.append((number, reader, writer))
+        async with asyncio.timeout(PATIENCE):
+            for number, reader, _ in opened:
+                assert await reader.readline() == b"%d\n" % number
+        for _, _, writer in opened:
+            writer.close()
+        assert await talk(path) == b"hello\n"
+
+
+@both
+async def test_a_slow_reader_holds_up_the_app_and_fills_no_memory(
+    short_path: Path, way: str
+) -> None:
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        reader, writer = await asyncio.open_unix_connection(path, limit=1024)
+        writer.write(b"send\n")
+        assert await talk(path) == b"hello\n"  # others are not held up
+        relay = node.way.relay.pid  # type: ignore[attr-defined]
+        for pid in (relay, node.gate_pid()):
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert int(status.split("VmRSS:")[1].split()[0]) < 100_000
+        got = 0
+        while data := await reader.read(1 << 20):
+            got += len(data)
+        assert got == 4096 * 65536
+        writer.close()
+
+
+@both
+async def test_a_connection_that_the_app_breaks_off_breaks_here(short_path: Path, way: str) -> None:
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"break\n")
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        assert await talk(path) == b"hello\n"
+
+
+@both
+async def test_a_gate_that_is_killed_is_replaced_and_ends_with_its_runner(
+    short_path: Path, way: str
+) -> None:
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        address, pid = node.address, node.gate_pid()
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: node.gate_pid() != pid)
+        assert node.address == address, "whoever knows the way still does"
+        async with asyncio.timeout(PATIENCE):
+            while await talk(path) != b"hello\n":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert "another one is started" in (node.directory / "log").read_text()
+        runner_pid = json.loads((node.directory / "runner.json").read_text())["pid"]
+        pid = node.gate_pid()
+        os.kill(runner_pid, signal.SIGKILL)
+        await until(lambda: not lives(pid))
+
+
+@both
+async def test_a_relay_that_is_killed_is_replaced_at_the_same_socket(
+    short_path: Path, way: str
+) -> None:
+    async with a_node(short_path, way) as node:
+        relay = node.way.relay  # type: ignore[attr-defined]
+        async with node.way_in() as path:
+            first = relay.pid
+            os.kill(first, signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    with contextlib.suppress(OSError):
+                        if await talk(path) == b"hello\n":
+                            break
+                    await asyncio.sleep(0.05)
+            assert relay.pid not in (None, first)
+            last = relay.pid
+        assert relay.pid is None
+        assert not lives(last)
+        assert not Path(path).parent.exists()
+        assert not list(node.directory.glob("dial-*"))
+
+
+async def test_two_servers_are_dialled_and_one_that_comes_again(short_path: Path) -> None:
+    async with a_node(short_path, "dial") as node:
+        async with node.way_in() as first:
+            other = WAYS["dial"]()
+            other._server = "another"  # type: ignore[attr-defined]
+            async with other.connect(node.host, node.address) as second:
+                assert [await talk(first), await talk(second.path)] == [b"hello\n"] * 2
+        async with node.way_in() as again:
+            assert await talk(again) == b"hello\n"
+
+
+def impostor(keys: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if keys is not None:
+        context.load_cert_chain(keys / "reach.pem")
+    return context
+
+
+@pytest.mark.parametrize("who", ["nobody", "another session", "the gate itself"])
+async def test_who_does_not_have_the_key_does_not_get_in(short_path: Path, who: str) -> None:
+    async with a_node(short_path, "direct") as node:
+        identities(short_path / "other", "/other")
+        keys = {"nobody": None, "another session": short_path / "other"}.get(who, node.keys)
+        context = impostor(keys)
+        if who == "the gate itself":
+            context.load_cert_chain(node.keys / "gate.pem")
+        address = node.address
+        answer = b""
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=name_of(node.keys)
+            )
+            writer.write(bytes([gate.OPEN, 0, 0, 0]))
+            async with asyncio.timeout(PATIENCE):
+                answer = await reader.read(100)
+            writer.close()
+        assert answer == b""
+        # And plain HTTP to it gets nothing but TLS's own refusal.
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(PATIENCE):
+                assert b"HTTP" not in await reader.read()
+        writer.close()
+        async with node.way_in() as path:
+            assert await talk(path) == b"hello\n"
+
+
+async def test_an_impostor_of_the_gate_is_not_believed(short_path: Path) -> None:
+    async with a_node(short_path, "direct") as node:
+        identities(short_path / "other", "/other")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(short_path / "other" / "gate.pem")
+        reached: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reached.append(await reader.read(100))
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+            port = server.sockets[0].getsockname()[1]
+            there = Address("gate", host="127.0.0.1", port=port, path=str(node.keys), node="n")
+            with pytest.raises(Unreachable, match=r"cannot be opened: .*certificate"):
+                async with node.way.connect(node.host, there):
+                    pass
+        assert reached in ([], [b""])
+
+
+@pytest.mark.parametrize("who", ["nobody", "another session", "a wrong name"])
+async def test_who_dials_without_the_key_is_not_taken_for_the_gate(
+    short_path: Path, who: str
+) -> None:
+    async with a_node(short_path, "dial") as node, node.way_in() as path:
+        identities(short_path / "other", "/other")
+        context = impostor(None)
+        if who != "nobody":
+            context.load_cert_chain(short_path / "other" / "gate.pem")
+        name = "gwrong" if who == "a wrong name" else name_of(node.keys)
+        told = json.loads(next(node.directory.glob("dial-*")).read_text())
+        host, port = told["addresses"][0]
+        answer, opened = b"", []
+        for _ in range(10):  # as many as would be taken first
+            with contextlib.suppress(OSError):
+                opened.append(
+                    await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+                )
+        for _ in range(10):
+            assert await talk(path) == b"hello\n"
+        for reader, writer in opened:
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(PATIENCE):
+                    answer += await reader.read(100)
+            writer.close()
+        assert answer == b""
+
+
+async def test_a_gate_that_cannot_listen_says_why(short_path: Path) -> None:
+    way = Direct(interface="no-such0")
+    node = Node(short_path, way)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.0):
+            await node.start()
+    told = await way.gate(node.keys, str(node.directory))
+    payload = {
+        "session": "gated",
+        "attempt": os.getpid(),
+        "directory": str(node.directory),
+        "argv": ["{python}", "-c", "{program}", "{socket}"],
+        "fields": {"program": ECHO},
+        "cwd": "/",
+        "gate": told,
+    }
+    await node.host.runner("start", payload)
+    await until((node.directory / "exit.json").exists)
+    outcome = json.loads((node.directory / "exit.json").read_text())
+    assert outcome["reason"] == "start_failed"
+    assert "no network interface 'no-such0', only lo (127.0.0.1)" in outcome["message"]
+
+
+async def test_a_gate_that_does_not_answer_is_unreachable(short_path: Path) -> None:
+    identities(short_path, "/nowhere")
+    there = Address("gate", host="127.0.0.1", port=runner.free_port(), path=str(short_path))
+    with pytest.raises(Unreachable, match=r"cannot be opened: 127\.0\.0\.1:\d+: "):
+        async with Direct().connect(LocalHost(), there):
+            pass
+    with pytest.raises(Unreachable, match="keys of the way to the node cannot be read"):
+        async with Direct().connect(LocalHost(), Address("gate", host="127.0.0.1", port=1)):
+            pass
+
+
+async def test_keys_are_private_made_once_and_in_no_launch(short_path: Path) -> None:
+    async with a_node(short_path, "direct") as node:
+        first = identities(node.keys, "/elsewhere")
+        assert identities(node.keys, "/elsewhere") == first
+        assert stat.S_IMODE(node.keys.stat().st_mode) == 0o700
+        for folder in (node.keys, node.directory):
+            for path in folder.glob("*.pem"):
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not (node.directory / "reach.pem").exists(), "the node does not need our key"
+        assert "PRIVATE KEY" not in (node.directory / "launch.json").read_text()
+        command = Path(f"/proc/{node.gate_pid()}/cmdline").read_bytes()
+        assert b"PRIVATE" not in command
+
+
+async def test_without_openssl_people_are_told(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(short_path))
+    with pytest.raises(SpawnerError, match="The program openssl is needed"):
+        await Direct().gate(short_path / "keys", "/nowhere")
+
+
+def test_the_gate_is_python_3_6_of_the_standard_library() -> None:
+    tree = ast.parse(Path(gate.__file__).read_text(), feature_version=(3, 6))
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert names <= set(sys.stdlib_module_names)
