@@ -57,7 +57,7 @@ OPEN, OPENED, REFUSED, DATA, END = range(1, 6)
 HIGH_WATER = 256 * 1024  # bytes that may wait for a slow reader
 SPARE = 8  # links that whoever dials keeps open in advance
 OPEN_SECONDS = 10.0  # to reach an app, or the other end
-BACKLOG = 512
+BACKLOG = 4096
 LOOK = 1.0  # seconds between looks at the directory
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
 
@@ -406,13 +406,8 @@ class Gate:
         task.add_done_callback(self._opening.pop)
 
     async def _open(self, link: Link) -> None:
-        app = self._app
         try:
-            if app["scheme"] == "unix":
-                opening = self._loop.create_unix_connection(Plain, app["path"])
-            else:
-                opening = self._loop.create_connection(Plain, app["host"], app["port"])
-            _, plain = await asyncio.wait_for(opening, OPEN_SECONDS)
+            plain = await asyncio.wait_for(self._to_app(), OPEN_SECONDS)
         except (OSError, asyncio.TimeoutError):
             link.send(REFUSED)
             link.close()
@@ -422,6 +417,22 @@ class Gate:
             return
         link.send(OPENED)
         link.join(plain)
+
+    async def _to_app(self) -> Plain:
+        app = self._app
+        if app["scheme"] != "unix":
+            _, plain = await self._loop.create_connection(Plain, app["host"], app["port"])
+            return plain  # type: ignore[no-any-return]
+        while True:
+            _, plain = await self._loop.create_unix_connection(Plain, app["path"])
+            try:
+                plain.transport.get_extra_info("socket").getpeername()
+            except OSError:
+                # Its queue is full, which asyncio takes for a connection that is on its way.
+                plain.transport.abort()
+                await asyncio.sleep(0.02)
+            else:
+                return plain  # type: ignore[no-any-return]
 
     # Dialling
 

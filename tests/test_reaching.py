@@ -62,7 +62,7 @@ async def serve(reader, writer):
     writer.close()
 
 async def main():
-    server = await asyncio.start_unix_server(serve, sys.argv[1], backlog=1024)
+    server = await asyncio.start_unix_server(serve, sys.argv[1], backlog=16)
     await server.serve_forever()
 
 asyncio.run(main())
