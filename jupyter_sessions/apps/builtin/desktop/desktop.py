@@ -1,23 +1,25 @@
 """A Linux desktop behind one Unix socket: X server, session bus, window manager, web page.
 
-Standard library only, apart from the `websockify` program. There is no TCP port anywhere: the X
-server speaks VNC on a Unix socket beside ours, and websockify joins the two. X's own sockets have
-fixed places that other users can reach; a cookie made for this start keeps them out.
+Standard library only, apart from `websockify`. There is no TCP port anywhere: the X server speaks
+VNC on a Unix socket beside ours, and websockify joins the two. X's own sockets have fixed places
+that other users can reach; a cookie made for this start keeps them out.
 
-It ends when the X server, the window manager or websockify ends, with the exit code of the first
-of them; on TERM it takes them all down.
+With ``--program`` there is one program that fills the screen, and no desktop around it.
+
+It ends when the X server, the window manager, websockify or that program ends, with the exit code
+of the first of them; on TERM it takes them all down.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import secrets
 import select
+import shlex
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -29,9 +31,12 @@ from types import FrameType
 from typing import NoReturn
 from urllib.parse import quote
 
-import window_manager  # type: ignore[import-not-found]  # beside this script
+# Beside this script.
+import display  # type: ignore[import-not-found]
+import single  # type: ignore[import-not-found]
+import window_manager  # type: ignore[import-not-found]
 
-PAGE = Path(__file__).parent / "page"
+HERE = Path(__file__).parent
 
 X_SERVERS = ("Xtigervnc", "Xvnc")
 
@@ -48,6 +53,9 @@ WINDOW_MANAGERS: Mapping[str, str] = {
 
 BARE = {"openbox", "jwm", "icewm", "fluxbox"}
 """These show an empty screen; a terminal tells a newcomer that the desktop is alive."""
+
+QUALITY: Mapping[str, tuple[int, int]] = {"low": (2, 8), "balanced": (6, 2), "high": (9, 1)}
+"""JPEG's quality and the compression that the page asks for, 0 to 9 each."""
 
 WINDOW_MANAGER_WAIT = 10.0
 """Seconds to wait for the window manager before the first window is opened."""
@@ -74,14 +82,6 @@ X_TIMEOUT = 30
 
 TERM_TIMEOUT = 2
 """Seconds that each stage of the shutdown gets before it is killed."""
-
-# websockify relies on fork, which newer Pythons do not use by default.
-WEBSOCKIFY = """
-import multiprocessing
-multiprocessing.set_start_method("fork")
-from websockify.websocketproxy import websockify_init
-websockify_init()
-"""
 
 
 class Stopped(BaseException):
@@ -134,18 +134,23 @@ def main() -> None:
     parser.add_argument("--socket", required=True, type=Path, help="where the web page is served")
     parser.add_argument("--directory", required=True, type=Path, help="private, for our files")
     parser.add_argument("--geometry", default="1280x800", help="WIDTHxHEIGHT")
+    parser.add_argument("--resize", choices=["true", "false"], default="true")
     parser.add_argument("--window-manager", choices=["auto", *WINDOW_MANAGERS], default="auto")
+    parser.add_argument("--quality", choices=list(QUALITY), default="balanced")
+    parser.add_argument("--program", default="", help="fills the screen; split into words")
+    parser.add_argument("arguments", nargs="*", help="further ones of the program, as they are")
     given = parser.parse_args()
+    program = words(given.program, given.arguments)
 
     x_server = first(X_SERVERS) or fail("Xtigervnc is not installed.")
     novnc = find_novnc() or fail("noVNC is not installed, or not where $NOVNC_HOME says.")
-    manager, manager_path = find_window_manager(given.window_manager)
+    manager, manager_path = find_window_manager(given.window_manager, alone=bool(program))
 
     desktop = Desktop(environment(given.directory))
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     try:
-        code = run(desktop, given, x_server, novnc, manager, manager_path)
+        code = run(desktop, given, x_server, novnc, manager, manager_path, program)
     except Stopped:
         code = 0
     finally:
@@ -156,6 +161,8 @@ def main() -> None:
         for beside in (".vnc", ".bus"):
             beside_socket(given.socket, beside).unlink(missing_ok=True)
         given.socket.unlink(missing_ok=True)
+        if name := desktop.env.get("DISPLAY"):
+            display.remove_traces(name)
     sys.exit(code)
 
 
@@ -166,46 +173,54 @@ def run(
     novnc: Path,
     manager: str,
     manager_path: str,
+    program: Sequence[str],
 ) -> int:
     """Start everything and wait for an end; the exit code."""
     # Sockets stand beside ours: that place is private, and its path is short enough for one.
     vnc = beside_socket(given.socket, ".vnc")
     web = make_web_folder(given.directory, novnc)
-    cookie = make_cookie(Path(desktop.env["XAUTHORITY"]))
+    quality, compression = QUALITY[given.quality]
+    settings = {
+        "quality": quality,
+        "compression": compression,
+        "resize": given.resize == "true",
+        "alone": bool(program),
+    }
+    (web / "settings.json").write_text(json.dumps(settings))
+    cookie = display.make_cookie(Path(desktop.env["XAUTHORITY"]))
 
-    display = start_x(desktop, x_server, vnc, given.geometry)
-    desktop.env["DISPLAY"] = display
-    say(f"The X server runs on display {display}.")
+    name = start_x(desktop, x_server, vnc, given.geometry)
+    desktop.env["DISPLAY"] = name
+    say(f"The X server runs on display {name}.")
 
     start_bus(desktop, beside_socket(given.socket, ".bus"))
     if tint := shutil.which("xsetroot"):
         desktop.start("background", [tint, "-solid", "#33475b"])
-    desktop.start("window manager", [manager_path])
+    alone = single.COMMANDS.get(manager) if program else None
+    desktop.start(
+        "window manager", alone(manager_path, given.directory) if alone else [manager_path]
+    )
     say(f"The window manager is {manager}.")
-    if manager in BARE and (terminal := terminal_command()):
-        window_manager.wait(display, cookie, WINDOW_MANAGER_WAIT)
-        desktop.start("terminal", terminal)
+    first_window = program or (terminal_command() if manager in BARE else None)
+    if first_window:
+        window_manager.wait(name, cookie, WINDOW_MANAGER_WAIT)
+        desktop.start("program" if program else "terminal", first_window)
 
     log = given.directory / "websockify.log"
     desktop.start(
         "websockify",
         [
-            *(sys.executable, "-c", WEBSOCKIFY),
-            f"--unix-listen={given.socket}",
-            "--unix-listen-mode=0600",
-            f"--unix-target={vnc}",
-            f"--web={web}",
-            "--file-only",
-            "--heartbeat=30",  # proxies on the way close what is silent
-            f"--log-file={log}",  # a line per request, which nobody wants in the session's log
+            *(sys.executable, str(HERE / "proxy.py")),
+            *(f"--listen={given.socket}", f"--target={vnc}", f"--web={web}", f"--log={log}"),
         ],
     )
-    name, code = desktop.wait({"X server", "window manager", "websockify"})
-    if name == "websockify":
+    tell({"links": [{"title": "View only", "path": "view/"}]})
+    ended, code = desktop.wait({"X server", "window manager", "websockify", "program"})
+    if ended == "websockify":
         code = code or 1  # it never ends of its own will, and calls every end a success
         with suppress(OSError):
             say("\n".join(log.read_text(errors="replace").splitlines()[-10:]))
-    say(f"The {name} ended with exit code {code}.")
+    say(f"The {ended} ended with exit code {code}.")
     return code
 
 
@@ -223,19 +238,6 @@ def environment(directory: Path) -> dict[str, str]:
     }
     env = {name: value for name, value in os.environ.items() if name not in strange}
     return env | {"XAUTHORITY": str(directory / "Xauthority"), "XDG_SESSION_TYPE": "x11"}
-
-
-def make_cookie(path: Path) -> bytes:
-    """Write an X authority file with a fresh cookie, for any display: ours is not known yet."""
-    any_family, cookie = 0xFFFF, secrets.token_bytes(16)
-    fields = (b"", b"", window_manager.COOKIE, cookie)
-    entry = struct.pack(">H", any_family) + b"".join(
-        struct.pack(">H", len(value)) + value for value in fields
-    )
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(entry)
-    return cookie
 
 
 def start_x(desktop: Desktop, x_server: str, vnc: Path, geometry: str) -> str:
@@ -292,11 +294,16 @@ def make_web_folder(directory: Path, novnc: Path) -> Path:
     """A folder with our page and, under it, the parts of noVNC that the page uses."""
     web = directory / "web"
     shutil.rmtree(web, ignore_errors=True)
-    shutil.copytree(PAGE, web)
+    shutil.copytree(HERE / "page", web)
     for part in ("core", "vendor"):
         if (novnc / part).is_dir():
             (web / "novnc").mkdir(exist_ok=True)
             (web / "novnc" / part).symlink_to((novnc / part).resolve())
+    # The same page once more: by its place it knows that it may only look.
+    (web / "view").mkdir()
+    for entry in [*web.iterdir(), web / "settings.json"]:
+        if entry.name != "view":
+            (web / "view" / entry.name).symlink_to(f"../{entry.name}")
     return web
 
 
@@ -308,9 +315,14 @@ def find_novnc() -> Path | None:
     return None
 
 
-def find_window_manager(wanted: str) -> tuple[str, str]:
-    """The name and the program of the window manager to use."""
-    for name, program in WINDOW_MANAGERS.items():
+def find_window_manager(wanted: str, *, alone: bool) -> tuple[str, str]:
+    """The name and the program of the window manager to use.
+
+    For one program `alone`, those first that show nothing else.
+    """
+    plain = [*single.COMMANDS, *sorted(BARE)] if alone else []
+    for name in dict.fromkeys([*plain, *WINDOW_MANAGERS]):
+        program = WINDOW_MANAGERS[name]
         if wanted in {"auto", name} and (path := shutil.which(program)):
             return name, path
     return fail(
@@ -318,6 +330,18 @@ def find_window_manager(wanted: str) -> tuple[str, str]:
         if wanted == "auto"
         else f"{WINDOW_MANAGERS[wanted]} is not installed."
     )
+
+
+def words(text: str, further: Sequence[str]) -> list[str]:
+    """A program and its arguments; nothing if there is none."""
+    try:
+        argv = [*shlex.split(text), *further]
+    except ValueError as problem:
+        fail(f"The program cannot be split into words: {problem}.")
+    if not argv:
+        return []
+    name = str(Path(argv[0]).expanduser()) if argv[0].startswith("~") else argv[0]
+    return [shutil.which(name) or fail(f"There is no program {argv[0]!r}."), *argv[1:]]
 
 
 def terminal_command() -> list[str] | None:
@@ -342,7 +366,15 @@ def say(sentence: str) -> None:
     sys.stderr.write(sentence + "\n")
 
 
+def tell(status: Mapping[str, object]) -> None:
+    """Write the session's status file, if there is one."""
+    if path := os.environ.get("SESSION_STATUS_FILE"):
+        with suppress(OSError):
+            Path(path).write_text(json.dumps(status))
+
+
 def fail(sentence: str) -> NoReturn:
+    tell({"failed": sentence})
     sys.exit(sentence)
 
 

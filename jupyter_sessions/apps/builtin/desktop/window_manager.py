@@ -12,7 +12,8 @@ import socket
 import struct
 import time
 
-COOKIE = b"MIT-MAGIC-COOKIE-1"
+from display import COOKIE  # type: ignore[import-not-found]  # beside this script
+
 INTERN_ATOM, GET_PROPERTY = 16, 20
 
 

@@ -1,4 +1,5 @@
 // The desktop in a browser window: one noVNC connection that fills it and comes back by itself.
+// Below view/ it may only look: the other end of that connection takes no input, whatever we send.
 
 import RFB from './novnc/core/rfb.js';
 
@@ -9,19 +10,25 @@ const element = id => document.getElementById(id);
 const screen = element('screen');
 const clipboard = element('clipboard');
 
+const viewOnly = new URL('.', location.href).pathname.endsWith('/view/');
+
+let settings = { quality: 6, compression: 2, resize: true, alone: false };
 let rfb;
 let delay = FIRST_DELAY;
 let timer;
 
 function connect() {
   clearTimeout(timer);
-  const url = new URL('websockify', location.href);
+  const url = new URL('websockify', location.href); // view/websockify below view/
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.search = url.hash = '';
   screen.replaceChildren(); // what an earlier connection left
   rfb = new RFB(screen, url.href, { shared: true });
-  rfb.resizeSession = true; // the desktop takes the window's size,
+  rfb.viewOnly = viewOnly;
+  rfb.resizeSession = settings.resize && !viewOnly; // the desktop takes the window's size,
   rfb.scaleViewport = true; // and is scaled where it cannot
+  rfb.qualityLevel = settings.quality;
+  rfb.compressionLevel = settings.compression;
   rfb.background = '#1d2328';
   rfb.addEventListener('connect', connected);
   rfb.addEventListener('disconnect', disconnected);
@@ -82,6 +89,9 @@ function show(message, canRetry = false) {
 let known = ''; // what both sides have, so that nothing is sent back to where it came from
 
 async function copiedThere(text) {
+  if (viewOnly) {
+    return;
+  }
   known = text;
   clipboard.value = text;
   try {
@@ -104,7 +114,7 @@ async function copiedHere() {
 }
 
 function send(text) {
-  if (rfb !== undefined && text && text !== known) {
+  if (rfb !== undefined && !viewOnly && text && text !== known) {
     known = text;
     clipboard.value = text;
     rfb.clipboardPasteFrom(text);
@@ -132,4 +142,28 @@ element('fullscreen').addEventListener('click', async () => {
 });
 screen.addEventListener('pointerdown', () => (element('tools').open = false));
 
-connect();
+element('quality').addEventListener('change', event => {
+  const [quality, compression] = event.target.value.split(' ').map(Number);
+  Object.assign(settings, { quality, compression });
+  if (rfb !== undefined) {
+    rfb.qualityLevel = quality;
+    rfb.compressionLevel = compression;
+  }
+});
+
+async function start() {
+  try {
+    const answer = await fetch('settings.json', { cache: 'no-store' });
+    Object.assign(settings, await answer.json());
+  } catch {
+    // They are wishes; the desktop is there without them.
+  }
+  element('quality').value = `${settings.quality} ${settings.compression}`;
+  document.body.classList.toggle('view-only', viewOnly);
+  for (const part of document.querySelectorAll('[data-for]')) {
+    part.hidden = (part.dataset.for === 'view') !== viewOnly;
+  }
+  connect();
+}
+
+void start();
