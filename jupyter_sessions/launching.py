@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from .apps.app import App, AppError, as_fields
+from .apps.app import HELPERS, App, AppError, as_fields
 from .secrets import keep
 from .session import Session
 from .spawners.base import Launch
@@ -43,6 +43,7 @@ def fields(session: Session, app: App, state_dir: str = "") -> dict[str, str | l
         "base_url": session.prefix,
         "cwd": session.cwd,
         "app_dir": "" if app.directory is None else str(app.directory),
+        "helper_dir": str(HELPERS),
         "state_dir": state_dir,
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from jupyter_core.paths import jupyter_data_dir
-from traitlets import Dict, Enum, Float, Int, Unicode
+from traitlets import Dict, Enum, Float, Int, List, Unicode
 from traitlets.config import LoggingConfigurable
 
 from .apps.app import App
@@ -117,6 +117,11 @@ class SessionManager(LoggingConfigurable):
         help="""Services that run already, by name, for people to attach to: `{"grafana": {"title":
         "Grafana", "url": "http://10.0.0.5:3000/grafana/"}}`. See docs/apps.md.""",
     ).tag(config=True)
+    service_directories = List(
+        Unicode(),
+        help="""Folders whose folders are services of Parallel Works ACTIVATE (with
+        `start-template-v3.sh` or `start-template.sh`): each is an app. See docs/activate.md.""",
+    ).tag(config=True)
     server_proxy_apps = Enum(
         ["sessions", "off"],
         default_value="sessions",
@@ -162,7 +167,9 @@ class SessionManager(LoggingConfigurable):
         self._places: Mapping[str, Spawner] = spawners
         servers = configured_servers(self.config)
         proxied = None if self.server_proxy_apps == "off" else servers
-        catalogue = Catalogue(self.log, all_sources(self.apps, proxied, self.services))
+        catalogue = Catalogue(
+            self.log, all_sources(self.apps, proxied, self.services, self.service_directories)
+        )
         self.projects = ProjectApps(projects_in or self.root_dir, Trust(root))
         self.offers = Offers(catalogue, self.projects, spawners, self.open_ports)
         self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)

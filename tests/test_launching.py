@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jupyter_sessions.apps.app import HELPERS
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.launching import launch_of, session_app
 from jupyter_sessions.spawners.base import runner_payload
@@ -36,6 +37,7 @@ def test_a_launch_has_the_options_and_the_sessions_own_fields(tmp_path: Path) ->
         "base_url": f"/user/ada/sessions/{session.id}/",
         "cwd": "/tmp",
         "app_dir": "/apps/demo",
+        "helper_dir": str(HELPERS),
         "state_dir": str(store.directory(session.id) / "state"),
     }
     assert (launch.argv, launch.env) == (("demo", "{socket}"), {"A": "{folder}"})

@@ -26,10 +26,12 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 TARGET_FIELDS = frozenset({"socket", "port", "fd", "session_dir", "status_file", "python"})
 """Fields that only the target can fill in (``runner.py``)."""
-OWN_FIELDS = frozenset({"base_url", "app_dir", "state_dir", "cwd"})
+OWN_FIELDS = frozenset({"base_url", "app_dir", "helper_dir", "state_dir", "cwd"})
 """Fields that the manager fills in."""
 
 
+HELPERS = Path(__file__).with_name("helpers")
+"""``{helper_dir}``: scripts of this package that stand between an app and its session."""
 SCHEMA = Path(__file__).with_name("app.schema.json")
 """The JSON Schema of ``app.yaml``."""
 ICONS: Mapping[str, str] = {

@@ -54,7 +54,7 @@ def _app(name: str, given: Any, origin: str) -> App | Broken:
         "title": name,
         "category": "Services",
         "command": [*RELAY, "--to", literal(place.address), *_tls(given, place)],
-        "ready": {"codes": "any"},
+        "ready": {"path": "/", "codes": "any"},
         "requires": [NEEDED],
         **({"base_path": place.path} if place.path else {}),
         **({"own_hosts": list(place.hosts)} if place.hosts else {}),

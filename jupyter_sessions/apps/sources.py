@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from .defined import defined
 from .folders import BUILTIN, Broken, folders, read_app, read_folder
 from .packages import Plugin, plugins
 from .server_proxy import server_proxy_apps
+from .service_directory import read_service, read_services
 
 Source = Callable[[], Iterable[App | Broken]]
 """Gives the apps of one source as they are now. Called in a thread; never raises."""
@@ -23,7 +24,10 @@ GROUP = "jupyter_sessions.apps"
 
 
 def all_sources(
-    configured: Mapping[str, Any], servers: Any, services: Mapping[str, Any] = MappingProxyType({})
+    configured: Mapping[str, Any],
+    servers: Any,
+    services: Mapping[str, Any] = MappingProxyType({}),
+    directories: Sequence[str] = (),
 ) -> list[Source]:
     """All sources, first to last.
 
@@ -36,11 +40,14 @@ def all_sources(
         those of packages too.
     services
         The trait ``SessionManager.services``.
+    directories
+        The trait ``SessionManager.service_directories``.
     """
     return [
         builtin,
         *([] if servers is None else [partial(server_proxy_apps, servers)]),
         from_packages,
+        partial(read_services, directories),
         on_config_path,
         partial(from_services, services),
         partial(from_configuration, configured),
@@ -56,6 +63,7 @@ def on_config_path() -> Iterator[App | Broken]:
     """The apps in folders on Jupyter's configuration path, the user's last."""
     for folder in folders():
         yield from read_folder(folder)
+        yield from read_services([folder])
 
 
 def from_packages() -> Iterator[App | Broken]:
@@ -114,7 +122,9 @@ def _of_folder(folder: Path, plugin: Plugin) -> Iterator[App | Broken]:
         yield Broken(plugin.name, plugin.origin, f"{folder} is not an absolute path")
     elif (found := read_app(folder / "app.yaml")) is not None:
         yield found
-    elif not (several := list(read_folder(folder))):
+    elif (service := read_service(folder)) is not None:
+        yield service
+    elif not (several := [*read_folder(folder), *read_services([folder])]):
         yield Broken(plugin.name, plugin.origin, f"there is no app.yaml in {folder}")
     else:
         yield from several

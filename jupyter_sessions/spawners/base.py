@@ -18,6 +18,9 @@ from ..runner import names_in, read_told
 from ..session import Handle, Report
 from ..told import Link, Told
 
+SENT = ("app_dir", "helper_dir")
+"""Fields that name folders of the server's machine: what runs elsewhere gets copies."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
@@ -221,17 +224,18 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         """
 
     async def placed(self, launch: Launch) -> Launch:
-        """`launch` with ``{app_dir}`` and ``{state_dir}`` as they are on the host.
+        """`launch` with ``{app_dir}``, ``{helper_dir}`` and ``{state_dir}`` as they are there.
 
-        Called by spawners before they start it; the app's folder is there afterwards.
+        Called by spawners before they start it; the folders are there afterwards.
 
         Raises
         ------
         SpawnerError, Unreachable
         """
         fields = dict(launch.fields)
-        if launch.mentions("app_dir") and (folder := fields.get("app_dir")):
-            fields["app_dir"] = await self.host.send(Path(str(folder)))
+        for name in SENT:
+            if launch.mentions(name) and (folder := fields.get(name)):
+                fields[name] = await self.host.send(Path(str(folder)))
         if state := fields.get("state_dir"):
             local = Path(str(state))
             fields["state_dir"] = await self.host.state_directory(local, launch.session_id)

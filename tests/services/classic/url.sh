@@ -1,0 +1,1 @@
+export URLEND="lab/tree/home/${PW_USER}?dt=\"+(new Date()).getTime()"
