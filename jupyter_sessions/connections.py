@@ -33,6 +33,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._ways: dict[str, _Way] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def reach(self, session: Session, spawner: Spawner) -> Address:
         """Where this server finds the app of `session`.
@@ -52,7 +53,7 @@ class Connections:
             old, way = way, _Way(there)
             self._ways[session.id] = way
             if old is not None:
-                await old.close()
+                self._close(old)
         async with way.lock:
             if self._ways.get(session.id) is not way:
                 raise Unreachable("The session ended, or moved, while the way to it was opened.")
@@ -60,16 +61,26 @@ class Connections:
                 way.here = await way.stack.enter_async_context(spawner.connect(there))
         return way.here
 
-    async def drop(self, session_id: str) -> None:
+    def drop(self, session_id: str) -> None:
         """Close the way to a session that ended. Harmless if there is none."""
         if (way := self._ways.pop(session_id, None)) is not None:
-            await way.close()
+            self._close(way)
 
-    async def keep(self, session_ids: Container[str]) -> None:
-        """Close all ways but those to `session_ids`: the others no longer run, or are gone."""
+    def keep(self, session_ids: Container[str]) -> None:
+        """Close all ways but those to `session_ids`: the others no longer run, or are gone.
+
+        Called by the loop, which does not wait: to close a tunnel may take its time.
+        """
         for session_id in list(self._ways):
             if session_id not in session_ids:
-                await self.drop(session_id)
+                self.drop(session_id)
 
     async def close(self) -> None:
-        await self.keep(())
+        """Close all ways, and wait for it."""
+        self.keep(())
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _close(self, way: _Way) -> None:
+        task = asyncio.create_task(way.close(), name="close-a-way")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

@@ -27,6 +27,7 @@ from .errors import (
     SessionNotFound,
     SpawnerError,
     StoreError,
+    Unreachable,
 )
 from .following import until
 from .forms import Forms
@@ -163,7 +164,8 @@ class SessionManager(LoggingConfigurable):
         self.observers: list[Observer] = []
         root = Path(self.data_dir or Path(jupyter_data_dir(), "jupyter_sessions")).expanduser()
         self.store = SessionStore(root)
-        spawners = build_spawners(self.spawners, build_hosts(self.hosts, self), self)
+        self._hosts = build_hosts(self.hosts, self)
+        spawners = build_spawners(self.spawners, self._hosts, self)
         self._places: Mapping[str, Spawner] = spawners
         servers = configured_servers(self.config)
         proxied = None if self.server_proxy_apps == "off" else servers
@@ -216,6 +218,7 @@ class SessionManager(LoggingConfigurable):
             await asyncio.wait([self._loop])
         await self._reconciler.close()
         await self.connections.close()
+        await asyncio.gather(*(host.close() for host in self._hosts.values()))
         for task in self._tasks:
             task.cancel()
 
@@ -351,7 +354,8 @@ class SessionManager(LoggingConfigurable):
         apps, _ = await self.offers.catalogue.load()
         spawner = self.offers.spawner(session.spawner)
         if (app := apps.get(session.app)) is not None:
-            await self.offers.check(app, spawner)
+            with contextlib.suppress(Unreachable):  # then it waits for its host, and says so
+                await self.offers.check(app, spawner)
 
         def again(session: Session) -> Session:
             if session.forget:

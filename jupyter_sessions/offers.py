@@ -147,7 +147,7 @@ class Offers:
 
     async def spawners(self) -> list[dict[str, Any]]:
         """All spawners: where they run, what may be chosen, and whether they answer."""
-        return [await self._described(spawner) for spawner in self._spawners.values()]
+        return await asyncio.gather(*map(self._described, self._spawners.values()))
 
     async def _described(self, spawner: Spawner) -> dict[str, Any]:
         reason = await spawner.available()
@@ -155,6 +155,7 @@ class Offers:
             "name": spawner.name,
             "title": spawner.title or spawner.name,
             "host": spawner.host.name,
+            "same_files": spawner.host.same_files,
             "options": spawner.options_schema(),
             "available": not reason,
             "unavailable_reason": reason,

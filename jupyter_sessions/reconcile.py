@@ -16,6 +16,7 @@ from datetime import timedelta
 
 from .connections import Connections
 from .errors import SessionError, SessionNotFound, StoreError
+from .forgetting import Forgetting
 from .ledger import Ledger, utc_now
 from .polling import Polled, Poller
 from .session import Seen, Session, State
@@ -57,6 +58,7 @@ class Reconciler:
         self._poller = poller
         self._connections = connections
         self._spawners = spawners
+        self._forgetting = Forgetting(ledger, spawners)
         self._wake = wake
         self._scan_interval = scan_interval
         self._keep_ended = timedelta(seconds=keep_ended)
@@ -92,6 +94,7 @@ class Reconciler:
         """End all tasks; give the sessions free for other servers. They run on."""
         await self._poller.close()
         await self._steps.close()
+        await self._forgetting.close()
         for session in self._ledger.mine():
             try:
                 await self._ledger.change(session.id, lambda s: replace(s, owner=None))
@@ -110,7 +113,7 @@ class Reconciler:
         for session in self._ledger.mine():
             await self._look_after(session, answers.get(session.id))
         self._poller.ask(self._ledger.mine())
-        await self._sweep()
+        self._sweep()
 
     async def _look_after(self, session: Session, polled: Polled | None) -> None:
         """One session; whatever is wrong with it does not touch the others."""
@@ -128,7 +131,7 @@ class Reconciler:
         except Exception as error:
             self._ledger.complain(session.id, f"unexpected error: {error!r}")
 
-    async def _sweep(self) -> None:
+    def _sweep(self) -> None:
         """Close the ways to what no longer runs; forget what is to be forgotten."""
         limit, ownership = utc_now() - self._keep_ended, self._ledger.ownership
 
@@ -144,13 +147,9 @@ class Reconciler:
 
         sessions = list(self._ledger.sessions.values())
         reachable = (State.STARTING, State.RUNNING)
-        await self._connections.keep({s.id for s in sessions if s.state in reachable})
+        self._connections.keep({s.id for s in sessions if s.state in reachable})
         for session in filter(over, sessions):
-            try:
-                await asyncio.to_thread(self._ledger.store.delete, session.id, over_for_us)
-                await self._ledger.look_again(session.id)
-            except SessionError as error:
-                self._ledger.complain(session.id, error.message)
+            self._forgetting.set_off(session, over_for_us)
         self._steps.forget(self._ledger.sessions)
 
     def _delay(self) -> float:

@@ -99,15 +99,27 @@ def _given_folder(request: Mapping[str, Any], root_dir: str) -> str:
 async def folder(given: str, root_dir: str, host: Host) -> str:
     """The folder `given`, absolute; `root_dir` if it is empty.
 
+    On a host that does not see this machine's files, paths begin at the home there, and that is
+    the folder when nobody says one.
+
     Raises
     ------
     InvalidRequest
         On the field ``cwd``, if that is no folder on `host` that the user may enter.
     """
-    path = absolute_path(given or root_dir, root_dir)
+    path = await _path(given or ".", root_dir, host)
     if not path or not await host.is_directory(path):
-        raise InvalidRequest.field("cwd", f"{given!r} is not a directory that you may enter")
+        where = "" if host.same_files else f" on {host.name}"
+        raise InvalidRequest.field("cwd", f"{given!r} is not a directory{where} that you may enter")
     return path
+
+
+async def _path(given: str, root_dir: str, host: Host) -> str:
+    """`given` as an absolute path on `host`; empty if it is no path."""
+    if host.same_files:
+        return absolute_path(given, root_dir)
+    home = await host.home()
+    return absolute_path(given, home, home)
 
 
 async def _file(given: str, app: App, host: Host, root_dir: str) -> str:
@@ -116,7 +128,8 @@ async def _file(given: str, app: App, host: Host, root_dir: str) -> str:
         return ""
     if not app.choices.from_place("file"):
         raise InvalidRequest.field("file", f"{app.title} is not started for a file")
-    path = absolute_path(given, root_dir)
+    path = await _path(given, root_dir, host)
     if not path or not await host.is_file(path):
-        raise InvalidRequest.field("file", f"{given!r} is not a file that you may read")
+        where = "" if host.same_files else f" on {host.name}"
+        raise InvalidRequest.field("file", f"{given!r} is not a file{where} that you may read")
     return path

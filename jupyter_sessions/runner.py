@@ -1565,7 +1565,7 @@ def prepare(payload: Json) -> Json:
     if not os.path.isabs(directory) or not re.match(r"[\w-]+\.\d+\Z", mark):
         raise RunnerError(f"{directory!r} or {mark!r} is not fit for an attempt.")
     for path in [directory, *others]:
-        _make_directory(str(path))
+        make_directory(str(path))
     if launch.get("gate"):
         launch["gate"] = dict(launch["gate"])
         for name, text in launch["gate"].pop("files").items():
@@ -1578,7 +1578,8 @@ def prepare(payload: Json) -> Json:
     return {"directory": directory}
 
 
-def _make_directory(directory: str) -> None:
+def make_directory(directory: str) -> None:
+    """Make `directory` with mode 0700, unless it is there. Raises RunnerError if it is not ours."""
     with contextlib.suppress(FileExistsError):
         os.makedirs(directory, 0o700)
     found = os.lstat(directory)
@@ -1749,7 +1750,7 @@ def stop(payload: Json) -> Json:
     deadline = time.monotonic() + float(payload.get("wait") or 0)
     exit_file = os.path.join(directory, "exit.json")
     if not os.path.lexists(exit_file):
-        _make_directory(directory)
+        make_directory(directory)
         flags = os.O_WRONLY | os.O_CREAT
         os.close(os.open(os.path.join(directory, "stop"), flags, 0o600))
         signal_it = True

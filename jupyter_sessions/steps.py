@@ -245,6 +245,8 @@ class Steps:
                 return
             oldest = session.attempt.number - PAST_KEPT
             await asyncio.to_thread(self._ledger.store.drop_attempts, session.id, oldest)
+            if oldest > 1:
+                await spawner.forget(session.id, oldest)
             if not self._ledger.ownership.mine(session.owner) or session.attempt.submitted:
                 return
         launch = await self._launch(session)

@@ -79,9 +79,20 @@ def check_name(name: str, field: str = "name") -> str:
     return name
 
 
-def absolute_path(path: str, root: str) -> str:
-    """`path` as an absolute one, below `root` if it is relative; empty if it is no path."""
+def absolute_path(path: str, root: str, home: str = "") -> str:
+    """`path` as an absolute one, below `root` if it is relative; empty if it is no path.
+
+    Parameters
+    ----------
+    home
+        What ``~`` stands for, on another machine; nobody else's home is known there.
+    """
     try:
+        if home and path.startswith("~"):
+            user, _, rest = path.partition("/")
+            if user != "~":
+                return ""
+            path = f"{home}/{rest}"
         absolute = os.path.normpath(Path(root) / Path(path).expanduser())
         absolute.encode()
     except (RuntimeError, UnicodeEncodeError):  # no such user's home; a lone surrogate

@@ -12,7 +12,8 @@ packages_tools=(build-essential pkg-config libkrb5-dev libsecret-1-dev ca-certif
 packages_demo=(tigervnc-standalone-server tigervnc-tools openbox xterm dbus x11-xserver-utils
   fonts-dejavu-core)
 packages_benchmark=(nginx wrk gcc libc6-dev chromium socat)
-packages_test=(chromium xdotool imagemagick iproute2 sudo procps nginx xpra xvfb python3-pil jwm)
+packages_test=(chromium xdotool imagemagick iproute2 sudo procps nginx xpra xvfb python3-pil jwm
+  openssh-client openssh-server util-linux)
 
 node_version=24.19.0
 tools_layout=1 # one more whenever setup-tools.sh makes the folder in another way

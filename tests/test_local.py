@@ -12,7 +12,8 @@ import pytest
 
 from jupyter_sessions.errors import SpawnerError, Unreachable
 from jupyter_sessions.hosts.base import Completed
-from jupyter_sessions.hosts.local import CHUNK, LocalHost
+from jupyter_sessions.hosts.local import LocalHost
+from jupyter_sessions.hosts.remote import CHUNK
 
 from .processes import living
 

@@ -46,6 +46,21 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         help="""Seconds between two looks at the processes of this host, all of them at once.""",
     ).tag(config=True)
 
+    @property
+    def same_files(self) -> bool:
+        """Whether it sees this machine's files, under the same paths."""
+        return True
+
+    async def available(self) -> str:
+        """Why nothing can be done here now, as a sentence; empty if all is well.
+
+        Called whenever a form is shown: answers within a few seconds, whatever the host does.
+        """
+        return ""
+
+    async def close(self) -> None:
+        """Give up what reaches the host. Called when the server ends; sessions run on."""
+
     # What runs there ------------------------------------------------------------------------
 
     @abstractmethod
@@ -123,6 +138,10 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         """Whether `path` (absolute) is a file that the user may read."""
         return await self.has("readable", path)
 
+    async def home(self) -> str:
+        """The user's home there: where folders begin, if it does not see this machine's files."""
+        return str(Path.home())
+
     # Where things are kept ------------------------------------------------------------------
 
     @abstractmethod
@@ -150,6 +169,23 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         ----------
         local
             That directory in the store, for hosts that see the same files.
+        """
+
+    async def forget(self, session_id: str, before: int | None = None) -> None:
+        """Remove what is kept there of a session that has ended. Harmless twice.
+
+        Called before its record is removed. A host that sees the store has nothing of its own.
+
+        Parameters
+        ----------
+        before
+            Only attempts with a number below that; everything if None.
+
+        Raises
+        ------
+        SpawnerError
+            If something of it still runs.
+        Unreachable
         """
 
     @abstractmethod

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import importlib.util
 import os
-import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -20,13 +18,12 @@ from typing import Any, BinaryIO
 from .. import runner
 from ..errors import SpawnerError, Unreachable
 from ..routes import Address
+from . import remote
 from .base import Completed, Host
+from .remote import CHUNK, FOLLOW_INTERVAL
 
 WORKERS = ThreadPoolExecutor(16, thread_name_prefix="jupyter-sessions-runner")
 """Starting and stopping wait for facts: they must not take the threads that the store works in."""
-CHUNK = 64 * 1024
-FOLLOW_INTERVAL = 0.25
-"""Seconds between looks at a log that somebody follows."""
 
 
 class LocalHost(Host):
@@ -95,13 +92,13 @@ class LocalHost(Host):
             await asyncio.sleep(FOLLOW_INTERVAL)
             log = await asyncio.to_thread(_open, path)
         try:
-            yield await asyncio.to_thread(_tail, path, log, lines)
+            yield await asyncio.to_thread(remote.tail, path, log, lines)
             while True:
                 if chunk := await asyncio.to_thread(log.read, CHUNK):
                     yield chunk
                 elif not follow:
                     return
-                elif (renewed := await asyncio.to_thread(_reopen, path, log)) is not None:
+                elif (renewed := await asyncio.to_thread(remote.reopened, path, log)) is not None:
                     log.close()
                     log = renewed
                 else:
@@ -120,24 +117,8 @@ def _importable(name: str) -> bool:
         return False
 
 
-def _is_program(name: str) -> bool:
-    """On the PATH that apps get: see `runner.app_environment`."""
-    path = runner.app_environment()[b"PATH"]
-    return shutil.which(name, path=os.fsdecode(path)) is not None
-
-
 def _is_file(name: str) -> bool:
-    path = name.replace("{prefix}", sys.prefix)
-    return os.path.exists(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH110, PTH111
-
-
-def _is_readable(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
-
-
-def _is_directory(path: str) -> bool:
-    # Not pathlib's: it raises where a folder above may not be entered.
-    return os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)  # noqa: PTH112
+    return remote.is_file(name, sys.prefix)
 
 
 def _bytes(text: str) -> bytes:
@@ -149,55 +130,16 @@ def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
 
 
 HAS: Mapping[str, Callable[[str], bool]] = {
-    "program": _is_program,
+    "program": remote.is_program,
     "python": _importable,
     "file": _is_file,
-    "readable": _is_readable,
-    "directory": _is_directory,
+    "readable": remote.is_readable,
+    "directory": remote.is_directory,
 }
 
 
 def _open(path: str) -> BinaryIO | None:
     try:
-        return Path(path).open("rb", buffering=0)
-    except FileNotFoundError:
-        return None
+        return remote.open_log(path)
     except OSError as error:
         raise SpawnerError(f"The log {path} cannot be read: {error.strerror}.") from error
-
-
-def _reopen(path: str, log: BinaryIO) -> BinaryIO | None:
-    """The new file at `path`, if the log was rotated under our feet."""
-    renewed = _open(path)
-    if renewed is None or os.fstat(renewed.fileno()).st_ino == os.fstat(log.fileno()).st_ino:
-        if renewed is not None:
-            renewed.close()
-        return None
-    return renewed
-
-
-def _tail(path: str, log: BinaryIO, lines: int) -> bytes:
-    """The last `lines` lines of the log, its rotated part included; leaves `log` at its end."""
-    content = _last(log, lines)
-    missing = lines - len(content.splitlines())
-    if missing > 0 and (older := _open(path + ".1")) is not None:
-        with older:
-            content = _last(older, missing) + content
-    return content
-
-
-def _last(file: BinaryIO, lines: int) -> bytes:
-    """The last `lines` lines, read from the end; leaves the file where its end was.
-
-    What is written meanwhile is read as it is followed.
-    """
-    end = start = os.fstat(file.fileno()).st_size
-    blocks: deque[bytes] = deque()
-    breaks = 0
-    while start > 0 and breaks <= lines:  # one more: the last line ends with one, too
-        size = min(CHUNK, start)
-        start -= size
-        blocks.appendleft(os.pread(file.fileno(), size, start))
-        breaks += blocks[0].count(b"\n")
-    file.seek(end)
-    return b"".join(b"".join(blocks).splitlines(keepends=True)[-lines:]) if lines else b""

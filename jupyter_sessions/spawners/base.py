@@ -247,7 +247,11 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
 
     async def available(self) -> str:
         """Why nothing can be started here now, as a sentence; empty if all is well."""
-        return ""
+        return await self.host.available()
+
+    async def forget(self, session_id: str, before: int | None = None) -> None:
+        """Remove what is kept elsewhere of a session that has ended: see `Host.forget`."""
+        await self.host.forget(session_id, before)
 
     def options_schema(self) -> dict[str, Any]:
         """The JSON Schema of the resources that people may ask for: see ``app.schema.json``."""

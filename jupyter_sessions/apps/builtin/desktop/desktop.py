@@ -310,7 +310,8 @@ def make_web_folder(directory: Path, novnc: Path) -> Path:
 def find_novnc() -> Path | None:
     for place in NOVNC_PLACES:
         path = Path(os.path.expandvars(place)).expanduser()
-        if (path / "core" / "rfb.js").is_file():
+        # Not pathlib's is_file: it raises where a folder above may not be entered.
+        if os.path.isfile(path / "core" / "rfb.js"):  # noqa: PTH113
             return path
     return None
 

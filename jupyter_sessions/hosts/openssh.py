@@ -1,0 +1,459 @@
+"""`Link`: the connection to one host, held by an OpenSSH client that all servers of a user share.
+
+The client (the *master*) is a process of its own. It listens at a control socket in a private
+directory, ends by itself some seconds after the last who used it has gone, and so outlives
+neither a server that was killed nor a command line. Each `Link` holds one connection to it, its
+*lease*, which keeps the master alive and tells at once when it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import logging
+import os
+import signal
+import time
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import runner
+from ..errors import SpawnerError, Unreachable
+from ..routes import Address
+from .base import Completed
+from .complaints import explain
+from .mux import Channel, Mux, MuxLost, MuxRefused, connected, open_mux
+
+LINGER = 10
+"""Seconds that a master lives on after the last who used it."""
+MISSED = 4
+"""Keepalives without an answer after which the link counts as lost."""
+GREETING = 4.0
+"""Seconds that a master may take to answer at its socket; after that it hangs."""
+FIRST_PAUSE, LAST_PAUSE = 0.5, 15.0
+"""Seconds between attempts to connect: they begin close together and thin out."""
+REFUSED_PAUSE = 0.2
+"""Seconds before a session that was refused (``MaxSessions``) is asked for again."""
+LONGEST_SOCKET = 60
+"""Bytes of the directory's path: names in it, and what OpenSSH adds to them, need room too."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How to start OpenSSH's client for a host.
+
+    Parameters
+    ----------
+    name
+        What people call the host.
+    address
+        What it is called for ``ssh``.
+    options
+        Arguments before the address.
+    connect_timeout
+        Seconds that connecting and logging in may take, each.
+    """
+
+    name: str
+    address: str
+    options: tuple[str, ...]
+    connect_timeout: float
+
+    @property
+    def key(self) -> str:
+        """What tells this connection from all others of the user."""
+        text = json.dumps([self.address, self.options])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def explain(self, stderr: str) -> str:
+        mine = [o for o in self.options if not o.startswith("-o")]
+        return explain(stderr, self.name, self.address, " ".join(["ssh", *mine, self.address]))
+
+
+def control_directory() -> str:
+    """The private directory of control sockets: a short path, on this machine's own disk."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or "/nowhere"
+    candidates = [f"{runtime}/jupyter-sessions"] if Path(runtime).is_dir() else []
+    candidates.append(f"/tmp/jupyter-sessions-{os.geteuid()}")  # noqa: S108 - 0700, and checked
+    trouble = ""
+    for path in candidates:
+        if len(os.fsencode(path)) <= LONGEST_SOCKET:
+            try:
+                runner.make_directory(path)
+            except (OSError, runner.RunnerError) as error:
+                trouble = str(error)
+            else:
+                return path
+    raise Unreachable(f"There is no place for the sockets of SSH: {trouble}")
+
+
+class Link:
+    """One host's connection, as one server uses it.
+
+    Parameters
+    ----------
+    max_sessions
+        Commands at a time; below the ``MaxSessions`` of the SSH server.
+    """
+
+    def __init__(self, client: Client, max_sessions: int, log: logging.Logger) -> None:
+        self.client = client
+        self._log = log
+        self._directory = ""
+        self._slots = asyncio.Semaphore(max_sessions)
+        self._lock = asyncio.Lock()
+        self._lease: Mux | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
+        self._forwards: dict[str, Address] = {}
+        self._trouble: tuple[float, Unreachable] | None = None
+        self._pause = FIRST_PAUSE
+        self._closed = False
+
+    # What it is for -------------------------------------------------------------------------
+
+    async def run(self, command: str, stdin: bytes, timeout: float) -> Completed:
+        """Run `command`, which the user's shell there reads. Its code is -1 if a signal ended it.
+
+        Raises
+        ------
+        Unreachable
+            If the host does not answer within `timeout` seconds, connecting not included.
+        """
+        async with self.session(command, timeout) as (mux, channel):
+            try:
+                async with asyncio.timeout(timeout):
+                    channel.stdin.write(stdin)
+                    with contextlib.suppress(OSError):
+                        await channel.stdin.drain()
+                    channel.stdin.close()
+                    out, err = await asyncio.gather(channel.stdout.read(), channel.stderr.read())
+                    code = await mux.exit_code()
+            except TimeoutError:
+                raise self._silent(timeout) from None
+            return Completed(-1 if code is None else code, out, err)
+
+    @asynccontextmanager
+    async def session(self, command: str, timeout: float) -> AsyncIterator[tuple[Mux, Channel]]:
+        """A command that runs for as long as the context is entered.
+
+        Parameters
+        ----------
+        timeout
+            Seconds that it may take to begin.
+        """
+        async with self._slots:
+            await self.ensure()
+            end = time.monotonic() + timeout
+            async with contextlib.AsyncExitStack() as stack:
+                while True:
+                    try:
+                        async with asyncio.timeout_at(asyncio.get_running_loop().time() + timeout):
+                            mux = await stack.enter_async_context(self._open())
+                            channel = await stack.enter_async_context(mux.session(command))
+                        break
+                    except TimeoutError:
+                        raise self._silent(timeout) from None
+                    except MuxLost as error:
+                        raise self._gone(str(error)) from error
+                    except MuxRefused as error:
+                        await stack.aclose()
+                        if time.monotonic() > end:
+                            raise self._refused(str(error)) from error
+                        await asyncio.sleep(REFUSED_PAUSE)
+                yield mux, channel
+
+    async def forward(self, there: Address) -> str:
+        """A Unix socket of this machine that leads to `there`; it stays the same until `cancel`.
+
+        Raises
+        ------
+        Unreachable
+        """
+        await self.ensure()
+        here = f"{self._directory}/{self.client.key}.{os.getpid()}.{next(_numbers)}"
+        await self._forward(here, there)
+        self._forwards[here] = there
+        return here
+
+    async def cancel(self, here: str) -> None:
+        """Give up what `forward` made. Harmless if the link is down."""
+        there = self._forwards.pop(here, None)
+        if there is not None and self._lease is not None:
+            with contextlib.suppress(Unreachable, MuxRefused, MuxLost, TimeoutError, OSError):
+                async with asyncio.timeout(GREETING), self._open() as mux:
+                    await mux.cancel(here, there)
+        _remove(here)
+
+    async def close(self) -> None:
+        """Leave. The master ends when nobody else uses it."""
+        self._closed = True
+        for here in list(self._forwards):
+            await self.cancel(here)
+        tasks = [task for task in (self._healing, self._watch) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def is_connected(self) -> bool:
+        return self._lease is not None
+
+    # Connecting -----------------------------------------------------------------------------
+
+    async def ensure(self) -> None:
+        """Be connected.
+
+        Raises
+        ------
+        Unreachable
+            If that is not possible now; at once if it was tried a moment ago.
+        """
+        if self.is_connected():
+            return
+        async with self._lock:
+            if self.is_connected():
+                return
+            if self._trouble is not None and time.monotonic() < self._trouble[0]:
+                before = self._trouble[1]
+                raise Unreachable(before.message, reason=before.reason)
+            try:
+                await self._connect()
+            except Unreachable as error:
+                self._trouble = (time.monotonic() + self._pause, error)
+                self._pause = min(2 * self._pause, LAST_PAUSE)
+                self._heal()
+                raise
+            self._trouble, self._pause = None, FIRST_PAUSE
+
+    async def _connect(self) -> None:
+        self._directory = await asyncio.to_thread(control_directory)
+        control = f"{self._directory}/{self.client.key}"
+        async with self._alone(f"{control}.lock"):
+            await asyncio.to_thread(_sweep, self._directory, self.client.key)
+            lease = await self._present(control)
+            if lease is None:
+                await self._start(control)
+                lease = await self._present(control)
+                if lease is None:
+                    raise Unreachable(self.client.explain("It ended right after the login."))
+        self._lease = lease
+        self._watch = asyncio.create_task(self._await_loss(lease), name="ssh-lease")
+        for here, there in list(self._forwards.items()):
+            try:
+                await self._forward(here, there)
+            except SpawnerError as error:
+                self._log.warning("%s", error.message)
+
+    async def _present(self, control: str) -> Mux | None:
+        """A connection to the master that there is, if it is of any use."""
+        try:
+            mux = await connected(control, GREETING)
+            try:
+                async with asyncio.timeout(GREETING):
+                    pid = await mux.pid()
+                await asyncio.to_thread(_remember, f"{control}.pid", pid)
+            except BaseException:
+                mux.close()
+                raise
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass  # nobody, or a socket that a killed one has left
+        except TimeoutError:
+            self._log.warning("SSH to %s: its connection hangs and is ended.", self.client.name)
+            await asyncio.to_thread(_end, f"{control}.pid")
+        except (MuxLost, MuxRefused, OSError) as error:
+            self._log.warning("SSH to %s: %s: %s", self.client.name, control, error)
+        else:
+            return mux
+        _remove(control)
+        return None
+
+    async def _start(self, control: str) -> None:
+        """Start a master; when this returns, it is connected and logged in."""
+        options = {
+            "ControlMaster": "yes",
+            "ControlPath": control.replace("%", "%%"),
+            "ControlPersist": LINGER,
+            "ConnectTimeout": max(1, round(self.client.connect_timeout)),
+            "BatchMode": "yes",
+            "ClearAllForwardings": "yes",
+            "ExitOnForwardFailure": "no",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+            "PermitLocalCommand": "no",
+            "RemoteCommand": "none",
+            "RequestTTY": "no",
+            "StreamLocalBindMask": "0177",
+            "StreamLocalBindUnlink": "yes",
+        }
+        # The first value of an option counts: ours stand before the administrator's.
+        ours = [f"-o{name}={value}" for name, value in options.items()]
+        argv = ["ssh", "-fNT", *ours, *self.client.options, "--", self.client.address]
+        # No terminal, no window: whatever wants to ask somebody has to fail.
+        hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SSH_ASKPASS")
+        env = {k: v for k, v in os.environ.items() if k not in hidden}
+        env |= {"LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *argv, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=env, start_new_session=True
+            )
+        except OSError as error:
+            raise Unreachable(
+                f"There is no program `ssh` here ({error.strerror}): install OpenSSH's client"
+                " (Debian and Ubuntu: `apt install openssh-client`)."
+            ) from error
+        try:
+            # Connecting, and as long again for logging in.
+            async with asyncio.timeout(2 * self.client.connect_timeout + 1):
+                _, stderr = await child.communicate()
+        except TimeoutError:
+            raise Unreachable(self.client.explain("It did not answer in time.")) from None
+        finally:
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                await child.wait()
+        if child.returncode != 0:
+            raise Unreachable(self.client.explain(stderr.decode("utf-8", "replace")))
+
+    @asynccontextmanager
+    async def _alone(self, path: str) -> AsyncIterator[None]:
+        """Nobody else of this user starts a master for this host meanwhile."""
+        end = time.monotonic() + 2 * self.client.connect_timeout + 5
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise Unreachable(
+                            f"Another server has tried to connect to {self.client.name} for long."
+                        ) from None
+                await asyncio.sleep(0.05)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # Losing it ------------------------------------------------------------------------------
+
+    async def _await_loss(self, lease: Mux) -> None:
+        await lease.lost()
+        self._drop(lease)
+
+    def _drop(self, lease: Mux) -> None:
+        """The master is gone, or is not to be waited for: what is left of it is not used again."""
+        if self._lease is not lease:
+            return
+        lease.close()
+        self._lease = None
+        self._log.info("SSH to %s: the connection was lost.", self.client.name)
+        self._heal()
+
+    def _heal(self) -> None:
+        """Connect again by itself, if somebody's forwards wait for that."""
+        healing = self._healing is not None and not self._healing.done()
+        if self._forwards and not self._closed and not healing:
+            self._healing = asyncio.create_task(self._try_again(), name="ssh-heal")
+
+    async def _try_again(self) -> None:
+        while self._lease is None and self._forwards and not self._closed:
+            try:
+                await self.ensure()
+            except Unreachable:
+                # The pause since the last attempt, whoever made it, has to pass.
+                until = self._trouble[0] if self._trouble is not None else 0
+                await asyncio.sleep(max(0.05, until - time.monotonic()))
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Mux]:
+        """A connection to the master for one request."""
+        lease = self._lease
+        try:
+            async with open_mux(f"{self._directory}/{self.client.key}", GREETING) as mux:
+                yield mux
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if lease is not None:
+                self._drop(lease)
+            raise self._gone(str(error)) from error
+
+    async def _forward(self, here: str, there: Address) -> None:
+        try:
+            async with asyncio.timeout(2 * GREETING), self._open() as mux:
+                await mux.forward(here, there)
+        except TimeoutError:
+            raise self._silent(2 * GREETING) from None
+        except MuxLost as error:
+            raise self._gone(str(error)) from error
+        except MuxRefused as error:
+            raise self._refused(str(error)) from error
+
+    def _silent(self, seconds: float) -> Unreachable:
+        """Nobody has answered. If that is because the master hangs, it is replaced."""
+        if self._lease is not None:
+            asyncio.ensure_future(self._examine(self._lease))  # noqa: RUF006 - short, ends itself
+        return Unreachable(f"{self.client.name} has not answered within {seconds:g} s.")
+
+    async def _examine(self, lease: Mux) -> None:
+        try:
+            async with asyncio.timeout(2 * GREETING), self._open() as mux:
+                await mux.pid()
+        except (TimeoutError, MuxLost, MuxRefused):
+            self._drop(lease)
+        except Unreachable:
+            return
+
+    def _gone(self, why: str) -> Unreachable:
+        return Unreachable(f"The connection to {self.client.name} was lost ({why}).")
+
+    def _refused(self, why: str) -> Unreachable:
+        if "open refused" in why or "open failed" in why:
+            return Unreachable(
+                f"{self.client.name} refuses further sessions of the connection ({why}): lower"
+                " `max_sessions` of the host below the `MaxSessions` of its SSH server."
+            )
+        return Unreachable(f"{self.client.name} refuses: {why}.")
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+def _remember(path: str, pid: int) -> None:
+    """Keep which process the master is: one that hangs can no longer be asked."""
+    with contextlib.suppress(OSError):
+        runner.write_json(path, {"pid": pid, "started": runner.start_time(pid)}, keep=False)
+
+
+def _end(path: str) -> None:
+    """Kill the master that `_remember` has noted, if it is still the same process."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        noted = runner.read_json(path)
+        if runner.start_time(int(noted["pid"])) == noted["started"]:
+            os.kill(int(noted["pid"]), signal.SIGKILL)
+
+
+def _sweep(directory: str, key: str) -> None:
+    """Remove the sockets that servers which were killed have left."""
+    for path in Path(directory).glob(f"{key}.*.*"):
+        pid = path.name.split(".")[1]
+        if pid.isdigit() and runner.start_time(int(pid)) is None:
+            path.unlink(missing_ok=True)
+
+
+def arguments(options: Sequence[str]) -> tuple[str, ...]:
+    """`options` (``Name=value``) as arguments of ``ssh``."""
+    return tuple(f"-o{option}" for option in options)
