@@ -45,6 +45,7 @@ import ipaddress
 import json
 import os
 import resource
+import signal
 import socket
 import ssl
 import struct
@@ -57,6 +58,7 @@ OPEN, OPENED, REFUSED, DATA, END = range(1, 6)
 HIGH_WATER = 256 * 1024  # bytes that may wait for a slow reader
 SPARE = 8  # links that whoever dials keeps open in advance
 OPEN_SECONDS = 10.0  # to reach an app, or the other end
+LEAVE_SECONDS = 1.0  # to pass on last words
 BACKLOG = 4096
 LOOK = 1.0  # seconds between looks at the directory
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
@@ -365,6 +367,7 @@ class Gate:
         self._dialling = {}  # type: Dict[str, Any]
         self._idle = {}  # type: Dict[Link, str]
         self._opening = {}  # type: Dict[Any, None]
+        self._busy = {}  # type: Dict[Link, None]
         self.task = None  # type: Any
 
     def _link(self, dialled: str = "") -> Link:
@@ -417,6 +420,19 @@ class Gate:
             return
         link.send(OPENED)
         link.join(plain)
+        self._busy[link] = None
+
+    def leave(self) -> None:
+        """Stop, once what an app that ends has said last is on its way."""
+        end = self._loop.time() + LEAVE_SECONDS
+
+        def look() -> None:
+            if self._busy and self._loop.time() < end:
+                self._loop.call_later(0.02, look)
+            else:
+                self._loop.stop()
+
+        look()
 
     async def _to_app(self) -> Plain:
         app = self._app
@@ -442,7 +458,9 @@ class Gate:
         if name in self._dialling:
             self._dialling[name].set()
 
-    link_lost = _used
+    def link_lost(self, link: Link) -> None:
+        self._busy.pop(link, None)
+        self._used(link)
 
     async def dial(self) -> None:
         """Look for servers to dial, for ever."""
@@ -535,6 +553,7 @@ def serve(directory: str, app: Json) -> int:
         return 1
     if settings["reach"] == "dial":
         gate.task = loop.create_task(gate.dial())
+    loop.add_signal_handler(signal.SIGTERM, gate.leave)
     loop.add_reader(0, lambda: loop.stop() if not os.read(0, 1024) else None)
     write_json(told, dict(where, pid=os.getpid()))
     loop.run_forever()
