@@ -123,6 +123,11 @@ class SessionManager(LoggingConfigurable):
         help="""Folders whose folders are services of Parallel Works ACTIVATE (with
         `start-template-v3.sh` or `start-template.sh`): each is an app. See docs/activate.md.""",
     ).tag(config=True)
+    option_overrides = Dict(
+        help="""Changes of apps' options, by app and option: keywords of JSON Schema that replace
+        the app's. `{"desktop": {"geometry": {"const": "1280x800"}, "window_manager": {"enum":
+        ["xfce"], "default": "xfce"}}}`. `const` fixes an option, `"x-hidden": True` hides it.""",
+    ).tag(config=True)
     server_proxy_apps = Enum(
         ["sessions", "off"],
         default_value="sessions",
@@ -169,9 +174,8 @@ class SessionManager(LoggingConfigurable):
         self._places: Mapping[str, Spawner] = spawners
         servers = configured_servers(self.config)
         proxied = None if self.server_proxy_apps == "off" else servers
-        catalogue = Catalogue(
-            self.log, all_sources(self.apps, proxied, self.services, self.service_directories)
-        )
+        sources = all_sources(self.apps, proxied, self.services, self.service_directories)
+        catalogue = Catalogue(self.log, sources, self.option_overrides)
         self.projects = ProjectApps(projects_in or self.root_dir, Trust(root))
         self.offers = Offers(catalogue, self.projects, spawners, self.open_ports)
         self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)

@@ -53,7 +53,12 @@ class Offers:
         """
         if not name.startswith(PREFIX):
             return await self.catalogue.app(name)
-        return (await asyncio.to_thread(self.projects.find, name, cwd)).app()
+        return await self._trusted(await asyncio.to_thread(self.projects.find, name, cwd))
+
+    async def _trusted(self, found: ProjectApp) -> App:
+        """A project's app, to be started: see `ProjectApp.app`."""
+        base = await self.catalogue.app(found.extends) if found.extends else None
+        return found.app(base)
 
     async def apps(self, cwd: str | None = None) -> list[dict[str, Any]]:
         """All apps as the REST API answers them, those that cannot be started here included.
@@ -108,14 +113,14 @@ class Offers:
         common = {"origin": found.place, "icon": found.icon is not None, "project": project}
         if found.state == "trusted":
             try:
-                return await self.describe(found.app()) | common
+                return await self.describe(await self._trusted(found)) | common
             except AppNotFound as error:
                 reason = error.message
                 return _described(found.name, Broken(found.name, found.place, reason)) | common
         outline = found.outline
         return {
             **_described(found.name, None),
-            "title": outline["title"],
+            "title": found.title,
             "description": outline.get("description", ""),
             "category": CATEGORY,
             "available": True,

@@ -9,6 +9,7 @@ the subschema holds; then its default counts, and only then may it be given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from .errors import FieldError, InvalidRequest
-from .plain import unfit
+from .plain import as_text, unfit
 from .sentences import closest, explain, shorten
 
 Schema = Mapping[str, Any]
@@ -100,6 +101,9 @@ class OptionSchema:
                 [name],
             )
         for option, schema in declared:
+            if schema.get("x-fixed") and not {"const", "default"} & schema.keys():
+                sentence = f"{name}.{option}.x-fixed: say to what, by `default`"
+                raise SchemaProblem(sentence, [name, "properties", option, "x-fixed"])
             if "default" in schema:
                 for error in self._errors(schema["default"], schema):
                     sentence = f"{name}.{option}.default: {shorten(error.message)}"
@@ -113,6 +117,33 @@ class OptionSchema:
             known = found.setdefault(name, {})
             known |= {k: v for k, v in schema.items() if k not in known}
         return found
+
+    def changed(self, changes: Mapping[str, Schema]) -> dict[str, Any]:
+        """The schema with more keywords for some options, wherever those are declared.
+
+        Called for administrators' changes, and for apps that extend others.
+
+        Parameters
+        ----------
+        changes
+            Keywords by option; they replace those that it has.
+
+        Raises
+        ------
+        SchemaProblem
+            If there is no such option.
+        """
+        if unknown := changes.keys() - self.properties.keys():
+            known = ", ".join(sorted(self.properties)) or "none"
+            sentence = f"there is no option {min(unknown)}; known are: {known}"
+            raise SchemaProblem(shorten(sentence), [min(unknown)])
+        copy = OptionSchema(deepcopy(self.schema))
+        for part in copy._parts(copy.schema, _all):
+            declared = part.get("properties", {})
+            for name in changes.keys() & declared.keys():
+                before = declared[name] if isinstance(declared[name], Mapping) else {}
+                declared[name] = {**before, **changes[name]}
+        return copy.schema
 
     def from_place(self, place: str) -> set[str]:
         """The options with ``x-default-from: <place>``: ``cwd`` or ``file``."""
@@ -169,7 +200,14 @@ class OptionSchema:
             elif name not in applying:
                 sentence = "this does not apply here, with the other values as they are"
                 errors.append(FieldError(f"{prefix}.{name}", sentence))
-        errors += explain(self._validator.iter_errors(values), prefix)
+            elif properties[name].get("x-fixed") and given[name] != fixed_value(properties[name]):
+                shown = as_text(fixed_value(properties[name]))
+                sentence = f"this is fixed here: it is {shorten(shown)}"
+                errors.append(FieldError(f"{prefix}.{name}", sentence))
+        fixed = {error.field for error in errors}
+        errors += [
+            e for e in explain(self._validator.iter_errors(values), prefix) if e.field not in fixed
+        ]
         errors += [
             FieldError(f"{prefix}.{name}", problem)
             for name, value in values.items()
@@ -254,6 +292,11 @@ class OptionSchema:
 
     def _errors(self, value: Any, schema: Any) -> list[ValidationError]:
         return list(self._validator.descend(value, schema))
+
+
+def fixed_value(schema: Schema) -> Any:
+    """The only value that an option with ``x-fixed`` may have."""
+    return schema.get("const", schema.get("default"))
 
 
 def _all(schema: Schema) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .apps.app import ICONS, NAME, App, AppError, check_outline
+from .apps.deriving import Derived, derive
 from .apps.folders import LARGEST, Broken
 from .apps.marks import Marks
 from .apps.snapshot import NotSafe, Snapshot, read_snapshot
@@ -64,8 +65,23 @@ class ProjectApp:
         content = self.snapshot.get("icon.svg")
         return None if content is None else (content, ICONS[".svg"])
 
-    def app(self) -> App:
+    @property
+    def extends(self) -> str:
+        """The name of the app of this machine that it extends; empty if it extends none."""
+        return str(self.outline.get("extends", ""))
+
+    @property
+    def title(self) -> str:
+        """What people call it; its name, if only the app that it extends has a title."""
+        return str(self.outline.get("title", self.outline["name"]))
+
+    def app(self, base: App | None = None) -> App:
         """The app, to be started: see `App.snapshot`.
+
+        Parameters
+        ----------
+        base
+            The app that it extends.
 
         Raises
         ------
@@ -76,7 +92,10 @@ class ProjectApp:
         if self.state != "trusted":
             raise Untrusted(self.refusal)
         try:
-            app = App.from_definition(self.outline, origin=self.place)
+            if base is not None:
+                app = derive(Derived(self.name, self.extends, self.outline, self.place), base)
+            else:
+                app = App.from_definition(self.outline, origin=self.place)
         except AppError as error:
             raise AppNotFound(f"The app {self.name!r} is broken: {self.place}: {error}") from None
         return replace(
@@ -84,7 +103,8 @@ class ProjectApp:
             name=self.name,
             category=CATEGORY,
             project=str(self.project),
-            snapshot=self.snapshot,
+            # Whose command it is, its folder is {app_dir}.
+            snapshot=self.snapshot if "command" in self.outline else None,
         )
 
     @property
@@ -97,7 +117,7 @@ class ProjectApp:
         """Why it is not started."""
         changed = " It has changed since you trusted it." if self.state == "changed" else ""
         return (
-            f"{self.outline['title']} comes from the project {self.project} and runs commands as"
+            f"{self.title} comes from the project {self.project} and runs commands as"
             f" you.{changed} Look at it, and trust it first: `jupyter sessions apps trust"
             f" {self.name}`."
         )
@@ -119,12 +139,13 @@ class ProjectApp:
             )
         return {
             "name": self.name,
-            "title": self.outline["title"],
+            "title": self.title,
             "project": str(self.project),
             "origin": self.place,
             "state": self.state,
             "digest": self.snapshot.digest,
-            "command": list(self.outline["command"]),
+            "extends": self.extends,
+            "command": list(self.outline.get("command", ())),
             "files": files,
         }
 
@@ -192,7 +213,7 @@ class ProjectApps:
         found = self.find(name, cwd)
         if found.snapshot.digest != digest:
             raise Conflict(
-                f"{found.outline['title']} has changed since you looked at it: look again.",
+                f"{found.title} has changed since you looked at it: look again.",
                 reason="changed",
             )
         self._trust.trust(found.project, name, digest)

@@ -12,7 +12,7 @@ from traitlets.config import Config
 
 from jupyter_sessions.apps.app import App
 from jupyter_sessions.apps.catalogue import Catalogue
-from jupyter_sessions.apps.folders import Broken
+from jupyter_sessions.apps.folders import Broken, Definition
 from jupyter_sessions.apps.sources import GROUP, all_sources, from_configuration, from_packages
 from jupyter_sessions.manager import SessionManager
 
@@ -73,7 +73,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def found(package: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, App | Broken]:
+def found(package: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Definition]:
     monkeypatch.syspath_prepend(package)
     return {f.name: f for f in from_packages()}
 
@@ -81,7 +81,7 @@ def found(package: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, App | Bro
 # Packages ---------------------------------------------------------------------------------------
 
 
-def test_an_entry_point_may_give_apps_in_every_form(found: dict[str, App | Broken]) -> None:
+def test_an_entry_point_may_give_apps_in_every_form(found: dict[str, Definition]) -> None:
     titles = {name: a.title for name, a in found.items() if isinstance(a, App)}
     assert titles == {
         "from-dict": "Dict",
@@ -94,12 +94,12 @@ def test_an_entry_point_may_give_apps_in_every_form(found: dict[str, App | Broke
     }
 
 
-def test_where_an_app_is_from_is_said(found: dict[str, App | Broken], package: Path) -> None:
+def test_where_an_app_is_from_is_said(found: dict[str, Definition], package: Path) -> None:
     assert found["from-dict"].origin == f"app_package 1.0: {GROUP}: demo = app_package:DEMO"
     assert found["two"].origin == str(package / "apps" / "two" / "app.yaml")
 
 
-def test_an_app_object_keeps_its_folder(found: dict[str, App | Broken], package: Path) -> None:
+def test_an_app_object_keeps_its_folder(found: dict[str, Definition], package: Path) -> None:
     app = found["from-app"]
     assert isinstance(app, App)
     assert app.icon == package / "apps" / "one" / "icon.svg"
@@ -122,7 +122,7 @@ def test_an_app_object_keeps_its_folder(found: dict[str, App | Broken], package:
     ],
 )
 def test_a_wrong_entry_point_is_one_named_problem(
-    found: dict[str, App | Broken], name: str, says: str
+    found: dict[str, Definition], name: str, says: str
 ) -> None:
     problem = found[name]
     assert isinstance(problem, Broken)
@@ -130,7 +130,7 @@ def test_a_wrong_entry_point_is_one_named_problem(
     assert GROUP in problem.origin
 
 
-def test_a_function_is_called_once_for_many_looks(found: dict[str, App | Broken]) -> None:
+def test_a_function_is_called_once_for_many_looks(found: dict[str, Definition]) -> None:
     import app_package  # type: ignore[import-not-found]
 
     for _ in range(3):
@@ -139,7 +139,7 @@ def test_a_function_is_called_once_for_many_looks(found: dict[str, App | Broken]
 
 
 def test_an_edited_folder_of_a_package_needs_no_restart(
-    found: dict[str, App | Broken], package: Path
+    found: dict[str, Definition], package: Path
 ) -> None:
     write_app(package / "apps", "two", title="Changed")
     titles = {a.title for a in from_packages() if isinstance(a, App)}
@@ -148,7 +148,7 @@ def test_an_edited_folder_of_a_package_needs_no_restart(
 
 
 async def test_what_a_package_lacks_is_no_alarm(
-    found: dict[str, App | Broken], caplog: pytest.LogCaptureFixture
+    found: dict[str, Definition], caplog: pytest.LogCaptureFixture
 ) -> None:
     await Catalogue(LOG, [from_packages]).load()
     told = caplog.text
@@ -159,7 +159,7 @@ async def test_what_a_package_lacks_is_no_alarm(
 # The configuration ------------------------------------------------------------------------------
 
 
-def configured(apps: dict[str, Any]) -> dict[str, App | Broken]:
+def configured(apps: dict[str, Any]) -> dict[str, Definition]:
     return {f.name: f for f in from_configuration(apps)}
 
 

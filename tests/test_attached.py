@@ -9,11 +9,11 @@ import pytest
 
 from jupyter_sessions.apps.app import App
 from jupyter_sessions.apps.attached import UNCHECKED, from_services
-from jupyter_sessions.apps.folders import Broken
+from jupyter_sessions.apps.folders import Broken, Definition
 from jupyter_sessions.errors import InvalidRequest
 
 
-def only(given: Any) -> App | Broken:
+def only(given: Any) -> Definition:
     (found,) = from_services({"thing": given})
     return found
 

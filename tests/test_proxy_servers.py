@@ -14,7 +14,7 @@ from traitlets.config import Config
 
 from jupyter_sessions.apps.app import App, AppError, Start
 from jupyter_sessions.apps.catalogue import Catalogue, definition_for
-from jupyter_sessions.apps.folders import Broken
+from jupyter_sessions.apps.folders import Broken, Definition
 from jupyter_sessions.apps.server_proxy import (
     app_name,
     configured_servers,
@@ -38,7 +38,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def by_name(servers: Any = None) -> dict[str, App | Broken]:
+def by_name(servers: Any = None) -> dict[str, Definition]:
     return {found.name: found for found in server_proxy_apps(servers or {})}
 
 
@@ -406,7 +406,7 @@ def test_the_switch_leaves_them_all_out(
 
 def test_a_folder_of_the_same_name_replaces_a_server(example: Path) -> None:
     from_people = {"plain": {"title": "Mine", "command": ["x"]}}
-    found: dict[str, App | Broken] = {}
+    found: dict[str, Definition] = {}
     for source in all_sources(from_people, {}):
         found |= {item.name: item for item in source()}
     plain = found["plain"]

@@ -129,6 +129,12 @@ class App:
     snapshot
         Its folder as it was trusted: each session gets a copy, as its ``{app_dir}``. None for an
         app that runs from its `directory`.
+    folders
+        Where its icon and what is written about it are looked for, first to last; its `directory`
+        if empty.
+    origins
+        Of keys of its definition (``command``, ``env.LANG``, ``options.geometry``) that are not
+        from `origin`: where they are from.
     """
 
     name: str
@@ -166,6 +172,8 @@ class App:
     prepare: Prepare | None = field(default=None, compare=False)
     project: str = ""
     snapshot: Snapshot | None = None
+    folders: tuple[Path, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -178,6 +186,8 @@ class App:
             Naming the field and what is wrong with it.
         """
         check_outline(data)
+        if "extends" in data:
+            raise AppError("extends: there is nothing to extend here", ("extends",))
         choices = OptionSchema(data.get("options", {}))
         _check(lambda: choices.check_schema("options"))
         ready, stop = data.get("ready", {}), data.get("stop", {})
@@ -308,11 +318,16 @@ class App:
     @property
     def icon(self) -> Path | None:
         """Its icon, if it has one: a picture whose name ends as one of `ICONS`."""
-        path = self.directory / "icon.svg" if self.directory is not None else None
-        for found in (self.icon_file, path):
-            if found is not None and found.suffix.lower() in ICONS and found.is_file():
+        beside = [f / name for f in self.picture_folders for name in ("icon.svg", "thumbnail.png")]
+        for found in (*beside, *([] if self.icon_file is None else [self.icon_file])):
+            if found.suffix.lower() in ICONS and found.is_file():
                 return found
         return None
+
+    @property
+    def picture_folders(self) -> tuple[Path, ...]:
+        """See `folders`."""
+        return self.folders or (() if self.directory is None else (self.directory,))
 
     def check_options(self, given: Any, cwd: str, file: str = "") -> dict[str, Any]:
         """The options to start with: `given` over the defaults.
@@ -357,6 +372,12 @@ def check_outline(data: Any) -> None:
     error = best_match(_validator().iter_errors(data))
     if error is not None:
         raise AppError(_sentence(error), path_of(error))
+    if "extends" in data and "options" in data:
+        sentence = "options: an app that extends another has its options: set their `values`"
+        raise AppError(sentence, ("options",))
+    if "values" in data and "extends" not in data:
+        sentence = "values: these are for an app that `extends` another; options have a `default`"
+        raise AppError(sentence, ("values",))
 
 
 def as_fields(options: Mapping[str, Any]) -> dict[str, str | list[str] | None]:

@@ -16,13 +16,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from .app import ICONS, App, AppError
 from .defined import defined
-from .folders import Broken
+from .folders import Broken, Definition
 from .serving import RELAY, literal
 
 UNCHECKED = "Its certificate is not checked: whoever is between here and there can read along."
 
 
-def from_services(services: Mapping[str, Any]) -> Iterator[App | Broken]:
+def from_services(services: Mapping[str, Any]) -> Iterator[Definition]:
     """The apps of the trait ``SessionManager.services``: services by name."""
     for name, given in services.items():
         origin = f"SessionManager.services[{name!r}]"
@@ -32,7 +32,7 @@ def from_services(services: Mapping[str, Any]) -> Iterator[App | Broken]:
             yield Broken(str(name), origin, str(error))
 
 
-def _app(name: str, given: Any, origin: str) -> App | Broken:
+def _app(name: str, given: Any, origin: str) -> Definition:
     if not isinstance(given, Mapping):
         raise AppError('is not a dictionary with a url: {"url": "http://host:port/"}')
     kind = given.get("kind", "web")
@@ -62,7 +62,7 @@ def _app(name: str, given: Any, origin: str) -> App | Broken:
         **{key: given[key] for key in APPS_OWN & given.keys()},
     }
     app = defined(definition, origin, name)
-    if isinstance(app, Broken):
+    if not isinstance(app, App):
         return app
     unchecked = given.get("verify", True) is False and place.secure
     return replace(app, icon_file=_icon(given), notice=UNCHECKED if unchecked else "")

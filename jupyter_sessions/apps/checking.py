@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..plain import NotPlain, check_plain, read_yaml
 from .app import FIELD, App, AppError, schema_errors
-from .folders import LARGEST
+from .folders import LARGEST, parse
 from .marks import NOWHERE, Marks
 
 SHELLS = frozenset({"sh", "bash", "dash", "ksh", "zsh"})
@@ -49,7 +49,7 @@ def check_file(path: Path) -> list[Finding]:
         Finding("warning", f"{key} stands here twice, and only the last counts", *mark)
         for key, mark in marks.doubles()
     ]
-    if not errors:
+    if not errors and "extends" not in data:
         app = App.from_definition(data, directory=path.parent)
         found += [
             Finding("warning", text, *(marks.at(where) if where else NOWHERE))
@@ -67,7 +67,7 @@ def _errors(data: object, path: Path) -> list[AppError]:
     if found := schema_errors(data):
         return found
     try:
-        app = App.from_definition(data, directory=path.parent)
+        app = parse(data, str(path), path.parent)
     except AppError as error:
         return [error]
     if app.name != path.parent.name:

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .app import App, AppError
-from .folders import Broken
+from .app import AppError
+from .folders import Broken, Definition, parse
 
 
-def defined(definition: Any, origin: str, name: str, directory: Path | None = None) -> App | Broken:
+def defined(definition: Any, origin: str, name: str, directory: Path | None = None) -> Definition:
     """The app that `definition` describes. Called for each look at the catalogue.
 
     Parameters
@@ -29,10 +29,10 @@ def defined(definition: Any, origin: str, name: str, directory: Path | None = No
 
 
 @lru_cache(1000)  # by its text: what has not changed is checked once
-def _parse(text: str, origin: str, name: str, directory: Path | None) -> App | Broken:
+def _parse(text: str, origin: str, name: str, directory: Path | None) -> Definition:
     data = json.loads(text)
     try:
-        return App.from_definition(data, origin=origin, directory=directory)
+        return parse(data, origin, directory)
     except AppError as error:
         named = data.get("name") if isinstance(data, dict) else None
         return Broken(named if isinstance(named, str) else name, origin, str(error))

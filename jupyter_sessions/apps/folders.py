@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jupyter_core.paths import jupyter_config_path
 
 from ..plain import NotPlain, read_yaml
-from .app import App, AppError
+from .app import App, AppError, check_outline
+from .deriving import Derived
 from .marks import Marks
 
 BUILTIN = Path(__file__).with_name("builtin")
@@ -48,12 +50,16 @@ class Broken:
         return f"{self.origin}:{self.line}:{self.column}" if self.line else self.origin
 
 
+Definition = App | Broken | Derived
+"""What a source has under a name."""
+
+
 def folders() -> list[Path]:
     """Where people keep apps, first to last; a later one replaces an earlier one."""
     return [Path(p) / "jupyter_sessions" / "apps" for p in reversed(jupyter_config_path())]
 
 
-def read_folder(folder: Path) -> Iterator[App | Broken]:
+def read_folder(folder: Path) -> Iterator[Definition]:
     """The apps in `folder`, by name."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - a missing folder is no error
@@ -67,7 +73,7 @@ def read_folder(folder: Path) -> Iterator[App | Broken]:
             yield found
 
 
-def read_app(path: Path) -> App | Broken | None:
+def read_app(path: Path) -> Definition | None:
     """The app that the file `path` defines; None if there is no such file.
 
     Parsed once for each state of the file: YAML is slow, and this is asked for all the time.
@@ -86,12 +92,25 @@ def read_app(path: Path) -> App | Broken | None:
     return _parse(path, (info.st_ino, info.st_mtime_ns, info.st_size))
 
 
+def parse(data: Any, origin: str, directory: Path | None) -> App | Derived:
+    """What the definition `data` describes.
+
+    Raises
+    ------
+    AppError
+    """
+    if isinstance(data, dict) and "extends" in data:
+        check_outline(data)
+        return Derived(data["name"], data["extends"], data, origin, directory)
+    return App.from_definition(data, origin=origin, directory=directory)
+
+
 @lru_cache(1000)
-def _parse(path: Path, _state: tuple[int, int, int]) -> App | Broken:
+def _parse(path: Path, _state: tuple[int, int, int]) -> Definition:
     name, origin = path.parent.name, str(path)
     try:
         data = read_yaml(path, LARGEST)
-        app = App.from_definition(data, origin=origin, directory=path.parent)
+        app = parse(data, origin, path.parent)
         if app.name != name:
             sentence = f"name: {app.name!r} is not the name of its folder, {name!r}"
             raise AppError(sentence, ("name",))

@@ -12,7 +12,7 @@ from traitlets.config.loader import Config, LazyConfigValue
 
 from .app import App, AppError
 from .defined import defined
-from .folders import BUILTIN, Broken
+from .folders import BUILTIN, Broken, Definition
 from .packages import plugins
 from .servers import Server, read_server
 from .serving import definition, listing
@@ -26,7 +26,7 @@ def configured_servers(config: Config) -> Any:
     return servers.get_value({}) if isinstance(servers, LazyConfigValue) else servers
 
 
-def server_proxy_apps(servers: Any) -> Iterator[App | Broken]:
+def server_proxy_apps(servers: Any) -> Iterator[Definition]:
     """The servers of packages, then those of the configuration, each as an app.
 
     Parameters
@@ -72,7 +72,7 @@ def _builtin() -> frozenset[str]:
     return frozenset(path.parent.name for path in BUILTIN.glob("*/app.yaml"))
 
 
-def _app(name: str, value: Any, origin: str) -> App | Broken:
+def _app(name: str, value: Any, origin: str) -> Definition:
     own = app_name(name)
     try:
         if not own:
@@ -83,10 +83,10 @@ def _app(name: str, value: Any, origin: str) -> App | Broken:
     return _of_server(server, own, origin)
 
 
-def _of_server(server: Server, name: str, origin: str) -> App | Broken:
+def _of_server(server: Server, name: str, origin: str) -> Definition:
     listed = listing(server, name)
     app = defined(listed, origin, name)
-    if isinstance(app, Broken):
+    if not isinstance(app, App):
         return app
     return replace(
         app,

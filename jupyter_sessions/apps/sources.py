@@ -12,12 +12,12 @@ from typing import Any
 from .app import App
 from .attached import from_services
 from .defined import defined
-from .folders import BUILTIN, Broken, folders, read_app, read_folder
+from .folders import BUILTIN, Broken, Definition, folders, read_app, read_folder
 from .packages import Plugin, plugins
 from .server_proxy import server_proxy_apps
 from .service_directory import read_service, read_services
 
-Source = Callable[[], Iterable[App | Broken]]
+Source = Callable[[], Iterable[Definition]]
 """Gives the apps of one source as they are now. Called in a thread; never raises."""
 GROUP = "jupyter_sessions.apps"
 """The group of the entry points by which packages bring apps."""
@@ -54,39 +54,40 @@ def all_sources(
     ]
 
 
-def builtin() -> Iterator[App | Broken]:
+def builtin() -> Iterator[Definition]:
     """The apps of this package."""
     yield from read_folder(BUILTIN)
 
 
-def on_config_path() -> Iterator[App | Broken]:
+def on_config_path() -> Iterator[Definition]:
     """The apps in folders on Jupyter's configuration path, the user's last."""
     for folder in folders():
         yield from read_folder(folder)
         yield from read_services([folder])
 
 
-def from_packages() -> Iterator[App | Broken]:
+def from_packages() -> Iterator[Definition]:
     """The apps that installed packages bring by entry points of `GROUP`."""
     for plugin in plugins(GROUP):
         yield from _of_plugin(plugin)
 
 
-def from_configuration(configured: Mapping[str, Any]) -> Iterator[App | Broken]:
+def from_configuration(configured: Mapping[str, Any]) -> Iterator[Definition]:
     """The apps of the trait ``SessionManager.apps``: definitions by name."""
     for name, definition in configured.items():
         origin = f"SessionManager.apps[{name!r}]"
         if not isinstance(definition, Mapping):
             yield Broken(str(name), origin, "is not a definition: a dict of an app.yaml's fields")
             continue
-        named = {"name": name, "title": name, **definition}
+        title = {} if "extends" in definition else {"title": name}
+        named = {"name": name, **title, **definition}
         if named["name"] != name:
             yield Broken(str(name), origin, f"name: {named['name']!r} is not the name it is under")
         else:
             yield defined(named, origin, str(name))
 
 
-def _of_plugin(plugin: Plugin) -> Iterator[App | Broken]:
+def _of_plugin(plugin: Plugin) -> Iterator[Definition]:
     if plugin.problem:
         yield Broken(plugin.name, plugin.origin, plugin.problem, expected=True)
         return
@@ -96,7 +97,7 @@ def _of_plugin(plugin: Plugin) -> Iterator[App | Broken]:
         yield Broken(plugin.name, plugin.origin, f"{error!r}")
 
 
-def _of_value(value: Any, plugin: Plugin, depth: int = 0) -> Iterator[App | Broken]:
+def _of_value(value: Any, plugin: Plugin, depth: int = 0) -> Iterator[Definition]:
     """The apps that an entry point gives, in any of the forms that it may give them."""
     match value:
         case App():
@@ -116,7 +117,7 @@ def _of_value(value: Any, plugin: Plugin, depth: int = 0) -> Iterator[App | Brok
             yield Broken(plugin.name, plugin.origin, sentence)
 
 
-def _of_folder(folder: Path, plugin: Plugin) -> Iterator[App | Broken]:
+def _of_folder(folder: Path, plugin: Plugin) -> Iterator[Definition]:
     """The app in `folder`, or those in the folders in it. Each keeps its file as its origin."""
     if not folder.is_absolute():
         yield Broken(plugin.name, plugin.origin, f"{folder} is not an absolute path")

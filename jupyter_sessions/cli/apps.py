@@ -13,7 +13,7 @@ from jupyter_core.paths import jupyter_config_dir
 
 from ..apps.app import NAME, SCHEMA, App
 from ..apps.checking import Finding, check_file, doubts
-from ..apps.folders import Broken
+from ..apps.folders import Broken, Definition
 from ..apps.scaffold import scaffold
 from ..errors import Conflict, InvalidRequest, SpawnerError
 from ..manager import SessionManager
@@ -58,7 +58,7 @@ async def show(args: argparse.Namespace, config: list[str]) -> int:
     if args.json:
         replaced = [{"origin": o.origin, "problem": _problem(o)} for o in others]
         facts = {"name": app.name, "origin": app.origin, "notice": notice, "replaces": replaced}
-        answer_json({**facts, "definition": app.definition})
+        answer_json({**facts, "definition": app.definition, "origins": app.origins})
         return 0
     answer(f"# {app.origin}")
     for other in others:
@@ -68,9 +68,24 @@ async def show(args: argparse.Namespace, config: list[str]) -> int:
         answer("# Its command, environment and headers are made when it starts.")
     if notice:
         answer(f"# {notice}")
-    shown = {k: v for k, v in app.definition.items() if app.prepare is None or k != "command"}
-    answer(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
+    for key, value in app.definition.items():
+        if app.prepare is None or key != "command":
+            for line in _origins(app, key):
+                answer(line)
+            answer(yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True).rstrip())
     return 0
+
+
+def _origins(app: App, key: str) -> list[str]:
+    """Comments on where a key of an app's definition is from, if it is from several places."""
+    if not app.origins:
+        return []
+    parts = {p.partition(".")[2]: o for p, o in app.origins.items() if p.startswith(f"{key}.")}
+    return [
+        "",
+        f"# from {app.origins.get(key, app.origin)}",
+        *(f"#   {part}: from {origin}" for part, origin in sorted(parts.items())),
+    ]
 
 
 async def new(args: argparse.Namespace, config: list[str]) -> int:
@@ -252,7 +267,11 @@ def _findings(item: App | Broken) -> list[Finding]:
     """What is to be said about an app of the catalogue."""
     origin = Path(item.origin)
     if origin.is_absolute() and origin.name == "app.yaml":
-        return check_file(origin)
+        found = check_file(origin)
+        if isinstance(item, Broken) and not any(f.level == "error" for f in found):
+            # What is wrong is not in the file alone: what it extends, or an override.
+            found.append(Finding("error", item.message, item.line, item.column))
+        return found
     if isinstance(item, Broken):
         return [Finding("error", item.message, item.line, item.column)]
     if item.prepare is not None:  # its command is not known yet
@@ -276,5 +295,5 @@ def _line(name: str, origin: str, finding: Finding) -> str:
     return f"{where}: {finding.level}: {finding.message}"
 
 
-def _problem(item: App | Broken) -> str:
+def _problem(item: Definition) -> str:
     return item.message if isinstance(item, Broken) else ""

@@ -181,12 +181,12 @@ def _completer(argument: argparse.Action, completer: Any) -> None:
 
 
 def _apps(**_: Any) -> list[str]:
-    from ..apps.app import App
+    from ..apps.folders import Broken
     from ..apps.sources import all_sources
 
     # Without the configuration: what it defines is known to few, and reading it takes long.
     sources = all_sources({}, {})
-    return sorted({a.name for source in sources for a in source() if isinstance(a, App)})
+    return sorted({a.name for source in sources for a in source() if not isinstance(a, Broken)})
 
 
 def _presets(parsed_args: argparse.Namespace, **_: Any) -> list[str]:

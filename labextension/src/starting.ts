@@ -136,6 +136,7 @@ function hasChoice(schema: JSONObject, given: JSONObject): boolean {
       !(name in given) &&
       typeof property === 'object' &&
       !property['x-hidden'] &&
+      !property['x-fixed'] &&
       !property['x-advanced'] &&
       !property['x-default-from']
   );

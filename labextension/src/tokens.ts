@@ -103,6 +103,9 @@ export interface ITrust {
   readonly state: TrustState;
   /** Sent back by those who trust it. */
   readonly digest: string;
+  /** The app of this machine that it is made of; empty if none. */
+  readonly extends: string;
+  /** Empty: that of the app that it extends. */
   readonly command: readonly string[];
   readonly files: readonly {
     readonly path: string;

@@ -107,7 +107,9 @@ function Seen({ seen, trans }: ISeenProps): React.JSX.Element {
       )}
       <h3>{trans.__('Command')}</h3>
       <pre tabIndex={0} aria-label={trans.__('Command')}>
-        {seen.command.map(quoted).join(' ')}
+        {seen.command.length > 0
+          ? seen.command.map(quoted).join(' ')
+          : trans.__('That of the app %1', visible(seen.extends))}
       </pre>
       <h3>{trans.__('Files')}</h3>
       <ul>

@@ -134,6 +134,7 @@ export class FakeTransport implements ITransport {
     project: '/home/ada/work',
     state: 'new',
     digest: 'd1',
+    extends: '',
     command: ['run', 'it'],
     files: [{ path: 'app.yaml', size: 20, executable: false, text: 'name: dash' }]
   };

@@ -20,11 +20,14 @@ export interface IFieldProps {
   description?: string;
   /** The control is a group of controls, which the label is the name of. */
   isGroup?: boolean;
+  /** Whoever set up the app has chosen for everybody. */
+  isFixed?: boolean;
   children: React.ReactNode;
 }
 
 export function Field(props: IFieldProps): React.JSX.Element {
-  const { field, label, required, description, isGroup, children } = props;
+  const { field, label, required, description, isGroup, isFixed, children } = props;
+  const { trans } = useForm().state;
   useShown(field);
   const content = (
     <>
@@ -41,6 +44,11 @@ export function Field(props: IFieldProps): React.JSX.Element {
           </label>
         ))}
       {children}
+      {isFixed && (
+        <div className="jp-sessions-form-description">
+          {trans.__('Set for everybody: it cannot be changed here.')}
+        </div>
+      )}
       <Remarks field={field} description={description} />
     </>
   );

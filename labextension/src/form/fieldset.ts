@@ -76,7 +76,7 @@ export class Fieldset {
     this._typed = {};
     for (const [name, value] of Object.entries(values)) {
       const schema = this.rules.declared.get(name);
-      if (schema && !isNothing(value, schema)) {
+      if (schema && !isNothing(value, schema) && schema['x-fixed'] !== true) {
         this._typed[name] = value;
       }
     }

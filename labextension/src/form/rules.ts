@@ -332,6 +332,9 @@ function forRendering(schema: unknown): unknown {
   for (const [key, value] of Object.entries(rest)) {
     rendered[key] = VALUES.has(key) ? value : forRendering(value);
   }
+  if (schema['x-fixed'] === true) {
+    rendered['readOnly'] = true;
+  }
   const schemas = objectOf(dependentSchemas);
   const required = objectOf(dependentRequired);
   const names = new Set([...Object.keys(schemas), ...Object.keys(required)]);

@@ -42,6 +42,7 @@ function FieldTemplate(props: FieldTemplateProps): React.JSX.Element | null {
       required={required}
       description={rawDescription}
       isGroup={schema.type === 'array'}
+      isFixed={schema['x-fixed'] === true}
     >
       {children}
     </Field>
