@@ -1,10 +1,12 @@
 """A manager that starts a session and is killed at a given write to the store.
 
 Arguments: data directory, number of the write (0 is the session's creation), ``before`` or
-``after`` it. Prints the session's id as soon as it is known.
+``after`` it, and perhaps the manager's traits and the request as JSON. Prints the session's id as
+soon as it is known.
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -16,6 +18,7 @@ from jupyter_sessions.session import Session
 from jupyter_sessions.store import SessionStore
 
 ROOT, FATAL, WHEN = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+TRAITS, REQUEST = json.loads(sys.argv[4]) if len(sys.argv) > 4 else ({}, {"app": "echo"})
 
 
 class MortalStore(SessionStore):
@@ -45,10 +48,10 @@ class MortalStore(SessionStore):
 
 
 async def main() -> None:
-    manager = SessionManager(data_dir=str(ROOT), root_dir="/")
+    manager = SessionManager(data_dir=str(ROOT), root_dir="/", **TRAITS)
     manager.store.__class__ = MortalStore
     await manager.start()
-    await manager.create({"app": "echo"})
+    await manager.create(REQUEST)
     await asyncio.Event().wait()
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from jupyter_sessions.errors import SpawnerError, Unreachable
+from jupyter_sessions.hosts.base import Host
+from jupyter_sessions.places import build_hosts
+
+from ..managers import running, stop
 from . import desktop, vscode
 from .far import FarMachine
 from .server import Home, JupyterServer, wait
@@ -139,3 +149,223 @@ def stop_and_remove(server: JupyterServer, far: FarMachine, session: dict[str, A
     wait(lambda: not far.processes(f"={session['id']}."), 20, "its processes to end")
     wait(lambda: session["id"] not in far.files(f"{KEPT}/sessions"), 20, "its files to go")
     wait(lambda: not (server.home.store / "sessions" / session["id"]).exists(), 20, "its record")
+
+
+# -- When things break ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(server: JupyterServer) -> dict[str, Any]:
+    """A session that runs there."""
+    session: dict[str, Any] = server.start("files", spawner="far")
+    assert answers(server, session)
+    return session
+
+
+@contextlib.contextmanager
+def master_hangs(server: JupyterServer) -> Iterator[None]:
+    (pid,) = masters(server.home)
+    os.kill(pid, signal.SIGSTOP)
+    yield
+
+
+@contextlib.contextmanager
+def master_is_killed(server: JupyterServer) -> Iterator[None]:
+    (pid,) = masters(server.home)
+    os.kill(pid, signal.SIGKILL)
+    yield
+
+
+@pytest.mark.parametrize("break_it", [master_is_killed, master_hangs])
+def test_a_connection_that_dies_here_is_made_again(
+    server: JupyterServer,
+    files: dict[str, Any],
+    break_it: Callable[[JupyterServer], AbstractContextManager[None]],
+) -> None:
+    before = masters(server.home), sockets(server.home)
+    with break_it(server):
+        wait(lambda: masters(server.home) not in ([], before[0]), 40, "another connection")
+        wait(lambda: answers(server, files), 20, "the app, through it")
+    assert sockets(server.home) == before[1]  # the same ways, made again
+    assert len(masters(server.home)) == 1
+    session = wait(lambda: reachable(server, files), 20, "the next look")
+    assert (session["state"], session["attempt"]) == ("running", 1)
+
+
+@pytest.mark.parametrize("kind", ["silent", "cut"])
+def test_a_host_that_is_away_changes_nothing(
+    server: JupyterServer, far: FarMachine, files: dict[str, Any], kind: str
+) -> None:
+    began = time.monotonic()
+    with getattr(far, kind)():
+        away = wait(lambda: unreachable(server, files), 40, "that to be noticed")
+        noticed = time.monotonic() - began
+        assert (away["state"], away["attempt"]) == ("running", 1)
+        status, page = server.request("GET", files["url"])
+        assert (status, b"far" in page) in ((502, False), (503, True), (503, False))
+        described = server.get("jupyter-sessions/v1/spawners")
+        (place,) = [s for s in described if s["name"] == "far"]
+        assert not place["available"]
+        print(f"{kind}: noticed after {noticed:.1f} s: {place['unavailable_reason']}")
+    session = wait(lambda: reachable(server, files), 60, "it to heal")
+    assert (session["state"], session["attempt"]) == ("running", 1)
+    wait(lambda: answers(server, files), 20, "the app")
+
+
+def unreachable(server: JupyterServer, session: dict[str, Any]) -> Any:
+    now = server.session(session["id"])
+    return now if now["unreachable_since"] else None
+
+
+def reachable(server: JupyterServer, session: dict[str, Any]) -> Any:
+    now = server.session(session["id"])
+    return None if now["unreachable_since"] else now
+
+
+def test_a_log_is_followed_and_its_reader_leaves_nothing_there(
+    server: JupyterServer, far: FarMachine, files: dict[str, Any]
+) -> None:
+    command = [sys.executable, "-m", "jupyter", "sessions", "logs", "--follow", files["id"]]
+    with subprocess.Popen(
+        command, env=server.home.env, stdout=subprocess.PIPE, text=True, cwd=server.home.work
+    ) as reader:
+        assert reader.stdout is not None
+        assert "Started /opt/venv/bin/python" in reader.stdout.readline()
+        assert far.run("pgrep", "-fc", "remote.py follow").strip() == "1"
+        far.run("sh", "-c", f"echo 'one more line' >> {KEPT}/sessions/{files['id']}/1/log")
+        for line in reader.stdout:
+            if "one more line" in line:
+                break
+        reader.send_signal(signal.SIGINT)
+        reader.wait(20)
+    wait(lambda: not far.run("pgrep", "-f", "remote.py follow", check=False), 20, "it to end")
+
+
+def test_strange_names_are_names_and_nothing_else(server: JupyterServer, far: FarMachine) -> None:
+    name = "/home/ada/$(touch x);`touch x`\n{socket} \u00e9'\""
+    far.run("install", "-d", "-o", "ada", name)
+    session = server.start("files", spawner="far", cwd=name)
+    assert answers(server, session)
+    assert session["cwd"] == name
+    assert not far.run("find", "/home", "-name", "x")
+    stop_and_remove(server, far, session)
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_its_field(server: JupyterServer) -> None:
+    body = {"app": "files", "spawner": "far", "cwd": str(server.home.work)}
+    status, content = server.request("POST", "/jupyter-sessions/v1/sessions", body)
+    answer = json.loads(content)
+    assert (status, answer["errors"][0]["field"]) == (400, "cwd")
+    assert "on far" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("write", "when"), [(1, "before"), (1, "after"), (2, "before"), (3, "after")]
+)
+def test_a_server_killed_in_a_start_leaves_no_orphan_and_no_second_run(
+    far: FarMachine, short_path: Path, write: int, when: str
+) -> None:
+    spawner = {"class": "process", "host": "far"}
+    traits = {"hosts": {"far": settings(far)}, "spawners": {"far": spawner}}
+    root, request = short_path / "store", {"app": "files", "spawner": "far"}
+    driver = str(Path(__file__).parents[1] / "drivers" / "manager_that_dies.py")
+    command = [sys.executable, driver, str(root), str(write), when, json.dumps([traits, request])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as dying:
+        assert dying.stdout is not None
+        session_id = dying.stdout.readline().strip()
+        assert dying.wait(60) == -signal.SIGKILL
+
+    async def finish() -> None:
+        async with running(root, **traits) as manager, asyncio.timeout(90):
+            session = await manager.wait_for(session_id, lambda s: s.state == "running" or s.ended)
+            assert (session.state, session.attempt.number) == ("running", 1)
+            log = f"{KEPT}/sessions/{session_id}/1/log"
+            assert far.run("grep", "-c", "] Started ", log).strip() == "1"
+            assert len(far.processes(f"={session_id}.1")) == 2  # the runner and the app
+            assert (await stop(manager, session)).state == "stopped"
+            await manager.delete(session_id)
+
+    asyncio.run(finish())
+    assert not far.processes(f"={session_id}.")
+    assert session_id not in far.files(f"{KEPT}/sessions")
+
+
+# -- What is said when it cannot work ------------------------------------------------------------
+
+
+def trouble(far: FarMachine, **traits: Any) -> str:
+    """Why the host cannot be used, and how a call of it fails."""
+
+    async def ask() -> str:
+        host: Host = build_hosts({"far": settings(far, **traits)}, None)["far"]
+        try:
+            said = ""
+            while not said or "not answered yet" in said:
+                said = await host.available()
+            with pytest.raises(SpawnerError) as caught:
+                await host.home()
+            assert caught.value.message == said
+            # A host of which nothing is known; but what is known there is a refusal.
+            assert isinstance(caught.value, Unreachable) != ("python" in traits)
+            return said
+        finally:
+            await host.close()
+
+    began = time.monotonic()
+    said = asyncio.run(ask())
+    assert time.monotonic() - began < 60
+    return said
+
+
+def test_a_key_that_is_not_known_or_has_changed(far: FarMachine, short_path: Path) -> None:
+    known = short_path / "known_hosts"
+    options = [f"UserKnownHostsFile={known}"]
+    assert "not known yet: run `ssh" in trouble(far, options=options)
+    other = short_path / "key"
+    subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", str(other)], check=True)
+    known.write_text(f"{far.address} {other.with_suffix('.pub').read_text()}")
+    assert "key of far has changed" in trouble(far, options=options)
+
+
+def test_a_login_that_asks_for_a_password(far: FarMachine) -> None:
+    said = trouble(far, options=["IdentityFile=/nonexistent", "PubkeyAuthentication=no"])
+    assert "without a password, passphrase or second factor" in said
+    assert "password" in said.partition("(")[2]
+
+
+def test_a_port_without_a_server_and_a_name_without_a_host(far: FarMachine) -> None:
+    assert "refuses connections" in trouble(far, port=9)
+    assert "There is no host nowhere.invalid" in trouble(far, address="nowhere.invalid")
+
+
+def test_a_host_without_python_or_with_an_old_one(far: FarMachine) -> None:
+    assert "There is no python9 on far" in trouble(far, python="python9")
+    old = "#!/bin/sh\nexec /usr/bin/python3 -c 'import sys; sys.version_info = (3, 5, 3); '\"$2\"\n"
+    far.write("/home/ada/old", old)
+    far.run("chmod", "755", "/home/ada/old")
+    assert "is Python 3.5.3; 3.6 or later is needed" in trouble(far, python="/home/ada/old")
+
+
+def test_more_commands_than_the_server_allows_wait(far: FarMachine) -> None:
+    async def many() -> list[int]:
+        host: Host = build_hosts({"far": settings(far, max_sessions=25)}, None)["far"]
+        try:
+            done = await asyncio.gather(*(host.run(["sleep", "0.3"]) for _ in range(25)))
+            return [completed.code for completed in done]
+        finally:
+            await host.close()
+
+    assert asyncio.run(many()) == [0] * 25
+
+
+def test_at_the_end_nothing_is_left_here_or_there(
+    server: JupyterServer, far: FarMachine, files: dict[str, Any]
+) -> None:
+    stop_and_remove(server, far, files)
+    assert len(masters(server.home)) == 1
+    server.stop()
+    wait(lambda: not masters(server.home), 40, "the connection to end")
+    assert sockets(server.home) == []
+    assert far.processes("JUPYTER_SESSIONS_") == []
+    assert far.files(f"{KEPT}/sessions") == []
+    assert far.run("pgrep", "-u", "ada", check=False) == ""
