@@ -10,6 +10,7 @@ if [[ ${1:-} == --quick ]]; then
   set -- -m "not real" "$@"
 else
   "$root/scripts/setup-system.sh" venv tools demo test
+  "$root/scripts/setup-apps.sh"
 fi
 "$root/scripts/setup-venv.sh" test dev
 "$root/scripts/setup-tools.sh"

@@ -87,7 +87,7 @@ def doubts(app: App) -> Iterator[tuple[Sequence[str | int], str]]:
             f"{where}: other users of the machine can reach a TCP port; if the app can listen on a"
             " Unix socket, give it {socket}",
         )
-    elif not told & {"socket", "fd"} and not app.socket:
+    elif not (told & {"socket", "fd", "port"} or app.socket or app.port or app.reports_port):
         yield ("command",), "command: nothing tells it where to listen: {socket}, {fd} or {port}"
     for secret in app.secrets:
         if not app.is_told(secret):

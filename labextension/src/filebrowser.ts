@@ -51,7 +51,7 @@ export function addToFileBrowser(
       return (
         found !== undefined &&
         found.available &&
-        (takes(found, 'file') || (file === undefined && takes(found, 'cwd')))
+        (file === undefined ? takes(found, 'cwd') : takes(found, 'file', file))
       );
     },
     execute: args => {
@@ -90,12 +90,36 @@ function nameOf(args: ReadonlyPartialJSONObject): string {
   return typeof name === 'string' ? name : '';
 }
 
-/** Whether `app` has an option that gets the folder, or the file, that people point at. */
-export function takes(app: IApp, what: 'cwd' | 'file'): boolean {
+/**
+ * Whether `app` has an option that gets the folder, or the file, that people point at; with the
+ * path of a file, whether it is for files with such names.
+ */
+export function takes(app: IApp, what: 'cwd' | 'file', path?: string): boolean {
   const properties = (app.options['properties'] ?? {}) as {
     [name: string]: JSONObject;
   };
-  return Object.values(properties).some(schema => schema['x-default-from'] === what);
+  return Object.values(properties).some(
+    schema =>
+      schema['x-default-from'] === what &&
+      (path === undefined || suits(path, schema['x-file-patterns']))
+  );
+}
+
+function suits(path: string, patterns: unknown): boolean {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  return (
+    !Array.isArray(patterns) ||
+    patterns.some(pattern => typeof pattern === 'string' && matches(name, pattern))
+  );
+}
+
+/** Whether `name` is one that `pattern` stands for, with `*` and `?` as in a shell. */
+function matches(name: string, pattern: string): boolean {
+  const source = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '.*')
+    .replace(/\?/g, '.');
+  return new RegExp(`^${source}$`, 'isu').test(name);
 }
 
 function folderOf(path: string): string {
