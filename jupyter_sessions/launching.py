@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .apps.app import HELPERS, App, AppError, as_fields
+from .plain import as_text
 from .secrets import keep
 from .session import Session
 from .spawners.base import Launch
@@ -48,6 +49,38 @@ def fields(session: Session, app: App, state_dir: str = "") -> dict[str, str | l
     }
 
 
+def variables(session: Session) -> dict[str, str]:
+    """What an app and its hooks find about their session in the environment."""
+    options = {
+        f"SESSION_{name.upper()}": json.dumps(value) if isinstance(value, list) else as_text(value)
+        for name, value in session.options.items()
+        if value is not None
+    }
+    return {
+        **options,
+        "SESSION_ID": session.id,
+        "SESSION_NAME": session.name,
+        "SESSION_ATTEMPT": str(session.attempt.number),
+        "SESSION_APP": session.app,
+        "SESSION_URL": session.prefix,
+        "SESSION_CWD": session.cwd,
+    }
+
+
+def before_directory(store: SessionStore, session: Session) -> Path:
+    """Where the runner of the before hook of the present attempt keeps its files."""
+    return store.attempt_directory(session.id, session.attempt.number) / "before"
+
+
+def before_output(store: SessionStore, session: Session, most: int = 65536) -> str:
+    """What the before hook of the present attempt has printed, its last `most` bytes."""
+    try:
+        content = (before_directory(store, session) / "log").read_bytes()
+    except OSError:
+        return ""
+    return content[-most:].decode("utf-8", "replace")
+
+
 def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -> Launch:
     """What a spawner needs to start the present attempt of `session`. Blocks: it writes secrets."""
     state_dir = str(store.state_directory(session.id))
@@ -68,5 +101,10 @@ def launch_of(session: Session, app: App, store: SessionStore, log_bytes: int) -
         port=app.port,
         socket=app.socket,
         reports_port=app.reports_port,
+        variables=variables(session),
+        after_argv=app.after,
+        clean_argv=app.clean,
+        hook_timeout=app.hook_timeout,
+        log_head=before_output(store, session) if app.before else "",
         secrets=keep(store, session, app.secrets),
     )

@@ -31,7 +31,7 @@ from .errors import (
 )
 from .following import until
 from .forms import Forms
-from .launching import fields, session_app
+from .launching import before_output, fields, session_app
 from .ledger import Ledger
 from .offers import Offers
 from .ownership import Ownership
@@ -272,6 +272,8 @@ class SessionManager(LoggingConfigurable):
             )
         handle, number = session.attempt.handle, session.attempt.number
         if handle is None:
+            output = await asyncio.to_thread(before_output, self.store, session)
+            yield "".join(output.splitlines(keepends=True)[-lines:] if lines else []).encode()
             return
         stream = spawner.logs(handle, lines=lines, follow=follow)
         if follow:

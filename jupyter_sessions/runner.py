@@ -12,13 +12,16 @@ temporary name, synced, and renamed, so that a reader sees all of one or nothing
 file                by       content
 =================== ======== =====================================================================
 ``launch.json``     prepare  what to run: ``version, session, attempt, argv, fields, env, cwd,
-                             stop: {argv, grace}, log: {max_bytes}, timeout, nice`` (steps of
+                             stop: {argv, grace}, log: {max_bytes, head}, timeout, nice`` (steps of
                              niceness that the app is given, 0 if missing), ``port, socket``
                              (where it listens whatever it is told, null or missing if it
                              listens where it is told to), ``reports_port`` (true if it picks
                              a port and tells it in its status file), ``secrets`` (values by
                              name: fields of ``env`` alone), ``gate`` (if nobody gets to the
-                             app but through one: see ``gate.py``, whose files are here, too)
+                             app but through one: see ``gate.py``, whose files are here, too),
+                             ``variables`` (of the environment, as they are), ``hooks: {after,
+                             clean, timeout}`` (templates of command lines, and seconds that
+                             each may take)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
@@ -28,6 +31,8 @@ file                by       content
                              ``processes``, and ``samples``, the last `SAMPLES` of ``[epoch, cpu,
                              memory]``, oldest first; on Linux only, see `Meter`
 ``limit.json``      limit    ``timeout``: seconds after ``started``, replaces the launch's
+``ready``           ready    empty: the app is in use now
+``clean.done``      runner   empty: the clean hook has run
 ``stop``            stop     empty: the attempt has to end, or must not begin
 ``exit.json``       runner   ``exit_code, signal, reason, message, ended, left``; the last word
 ``status.json``     app      what the app tells of itself, see `read_told`; nobody has to write it
@@ -108,6 +113,7 @@ SECRETS = re.compile(
 """Names of variables that are Jupyter's business and not an app's."""
 
 TICK = 1.0  # seconds between looks at the directory
+HOOK_SECONDS = 60.0  # how long a hook may take, if its launch does not say
 KILL_SECONDS = 10.0  # how long to go on killing
 START_SECONDS = 10.0  # how long a runner may take to say that it is there
 FIRST_SAMPLE, SAMPLE = 1.5, 10.0  # seconds after the start, and between samples of what it uses
@@ -550,6 +556,46 @@ def app_environment() -> Dict[bytes, bytes]:
     return env
 
 
+def base_fields(directory: str, launch: Json) -> Dict[str, Any]:
+    """The fields of an attempt's templates; where its app listens is null in them."""
+    fields = dict.fromkeys(("socket", "port", "fd"))  # type: Dict[str, Any]
+    fields.update(launch.get("fields") or {})
+    for name in launch.get("secrets") or {}:
+        fields[name + "_file"] = os.path.join(directory, "secret." + name)
+    fields.update(
+        session_dir=directory,
+        status_file=os.path.join(directory, "status.json"),
+        python=sys.executable,
+    )
+    return fields
+
+
+def attempt_environment(directory: str, launch: Json, fields: Json) -> Dict[bytes, bytes]:
+    """What the app of an attempt and its hooks have for an environment.
+
+    Raises
+    ------
+    StartError
+        If the launch's own part of it cannot be made.
+    """
+    env = app_environment()
+    env[STATUS_FILE.encode()] = _bytes(os.path.join(directory, "status.json"))
+    env[b"SESSION_DIR"] = _bytes(directory)
+    for key, value in (launch.get("variables") or {}).items():
+        env[_bytes(key)] = _bytes(value)
+    fields = dict(fields, **(launch.get("secrets") or {}))
+    for key, template in (launch.get("env") or {}).items():
+        value = expand(template, fields) if template is not None else None
+        env.pop(_bytes(key), None)
+        if isinstance(value, list):
+            raise StartError(f"The environment variable {key} cannot be a list.")
+        if value is not None:
+            env[_bytes(key)] = _bytes(value)
+    env.pop(RUNNER.encode(), None)
+    env[ATTEMPT.encode()] = _bytes(_mark(launch))
+    return env
+
+
 # -- Endpoints -----------------------------------------------------------------------------------
 
 
@@ -918,6 +964,10 @@ class Log:
         """Write what the app has printed."""
         self.write(self._mask.feed(output))
 
+    def end_output(self) -> None:
+        """Write what was held back of it, as nothing more comes."""
+        self.write(self._mask.flush())
+
     def say(self, text: str) -> None:
         self.write(_own_line(self._mask.text(text)))
 
@@ -953,7 +1003,12 @@ class Supervisor:
         self._limit_seen = None  # type: Optional[Tuple[int, int]]
         self._missing = 0  # looks in a row at a directory that is not there
         self._asked = False
-        self._fields = {}  # type: Dict[str, Any]
+        hooks = launch.get("hooks") or {}
+        self._after_argv = hooks.get("after")  # type: Optional[List[str]]
+        self._clean_argv = hooks.get("clean")  # type: Optional[List[str]]
+        self._hook_seconds = float(hooks.get("timeout") or HOOK_SECONDS)
+        self._after = None  # type: Optional[Tuple[Optional[int], float]]
+        self._fields = base_fields(directory, launch)
         self._socket = None  # type: Optional[str]
         self._port = None  # type: Optional[int]
         self._temporary = None  # type: Optional[str]
@@ -982,6 +1037,8 @@ class Supervisor:
     def run(self) -> Json:
         """Run the app to its end, whatever that is. Returns the content of ``exit.json``."""
         reason, message = "start_failed", ""
+        head = str((self._launch.get("log") or {}).get("head") or "")
+        self._log.write(self.mask.text(head).encode("utf-8", "replace"))
         for _ in range(PORT_TRIES):
             message = "Another process took the app's port, again and again. Start it once more."
             try:
@@ -1003,16 +1060,24 @@ class Supervisor:
             if self._launch.get("port"):
                 message = f"Another process has port {self._port}, and the app knows no other."
                 break
+        left = self.run_clean_hook() or left
         status = self._statuses.get(self._app) if self._app is not None else None
         outcome = end(reason, self.mask.text(message), status, left)
         self._drain()
-        self._log.write(self.mask.flush())
+        self._log.end_output()
         self._log.say(outcome["message"])
         return outcome
 
+    def never_run(self) -> Json:
+        """Do what follows the end of an app that was stopped before it began."""
+        return end("stopped", "", None, self.run_clean_hook())
+
     def give_up(self) -> List[int]:
         """End everything after an error of the runner's own. Returns the pids that remain."""
-        return self._sweep(self._grace)
+        left = self._sweep(self._grace)
+        with contextlib.suppress(Exception):
+            left = self.run_clean_hook() or left
+        return left
 
     def clean_up(self) -> None:
         """Remove the endpoint. Called when nothing runs any more."""
@@ -1036,14 +1101,9 @@ class Supervisor:
         used = set()  # type: Set[str]
         for template in launch["argv"] + [v for v in self._env.values() if v is not None]:
             used |= names_in(template)
-        fields = dict(
-            launch.get("fields") or {},
-            session_dir=self._directory,
-            status_file=self._status.path,
-            python=sys.executable,
-        )
+        fields = base_fields(self._directory, launch)
         for name, value in self._secrets.items():
-            fields[name + "_file"] = self._write_secret(name, value)
+            self._write_secret(fields[name + "_file"], value)
         listener = self._make_endpoint(used, fields)
         self._fields = fields
         try:
@@ -1059,9 +1119,8 @@ class Supervisor:
         self._log.say(f"Started {os.fsdecode(argv[0])}, process {self._app}.")
         self._announce()
 
-    def _write_secret(self, name: str, value: str) -> str:
-        """The path of a file with the secret `name`, and nothing else in it."""
-        path = os.path.join(self._directory, "secret." + name)
+    def _write_secret(self, path: str, value: str) -> None:
+        """Make a file with a secret, and nothing else in it."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         try:
@@ -1070,7 +1129,6 @@ class Supervisor:
                 file.write(_bytes(value))
         except OSError as error:
             raise StartError(f"A secret cannot be written: {error.strerror}.") from error
-        return path
 
     def _make_endpoint(self, used: Set[str], fields: Dict[str, Any]) -> Optional[socket.socket]:
         """Add what the app needs of `used` to `fields`; return the socket that it inherits."""
@@ -1114,18 +1172,7 @@ class Supervisor:
         return path, bind_unix(path)
 
     def _spawn(self, argv: List[bytes], pass_fds: Tuple[int, ...] = (), nice: int = 0) -> int:
-        env = app_environment()
-        env[STATUS_FILE.encode()] = _bytes(self._status.path)
-        fields = dict(self._fields, **self._secrets)
-        for key, template in self._env.items():
-            value = expand(template, fields) if template is not None else None
-            env.pop(_bytes(key), None)
-            if isinstance(value, list):
-                raise StartError(f"The environment variable {key} cannot be a list.")
-            if value is not None:
-                env[_bytes(key)] = _bytes(value)
-        env.pop(RUNNER.encode(), None)
-        env[ATTEMPT.encode()] = _bytes(self._mark)
+        env = attempt_environment(self._directory, self._launch, self._fields)
         cwd = self._launch.get("cwd") or os.path.expanduser("~")
         if not os.path.isdir(_bytes(cwd)):
             raise StartError(f"The working directory {cwd} does not exist.")
@@ -1198,6 +1245,8 @@ class Supervisor:
             return
         self._missing = 0
         self._asked = self._asked or "stop" in names
+        if "ready" in names and self._after_argv:
+            self._look_after(self._after_argv)
         if "limit.json" in names:
             path = os.path.join(self._directory, "limit.json")
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -1316,6 +1365,7 @@ class Supervisor:
     def _find_listener(self) -> bool:
         if self._launch.get("reports_port"):
             self._port = self._status.told.get("port")
+            self._fields["port"] = self._port
             if self._port is None:
                 return True
         if self._socket is not None:
@@ -1387,20 +1437,125 @@ class Supervisor:
     def _run_stop_hook(self) -> None:
         if not self._stop_argv or self._app is None or self._statuses[self._app] is not None:
             return
-        try:
-            pid = self._spawn(expand_argv(self._stop_argv, self._fields))
-        except StartError as error:
-            self._log.say(f"The stop command failed: {error}")
-            return
-        end = time.monotonic() + self._grace
-        while self._statuses[pid] is None and time.monotonic() < end:
+        self._run_hook("stop command", self._stop_argv, self._grace)
+
+    def _look_after(self, argv: List[str]) -> None:
+        """Begin the after hook, once; or see how it does. Its end is told, and decides nothing."""
+        if self._after is None:
+            pid = self._begin_hook("after hook", argv)
+            self._after = (pid, time.monotonic() + self._hook_seconds)
+        pid, deadline = self._after
+        is_late = time.monotonic() >= deadline
+        if pid is not None and (is_late or self._statuses[pid] is not None):
+            self._end_hook("after hook", pid, self._hook_seconds)
+            self._after = (None, deadline)
+
+    def run_clean_hook(self) -> List[int]:
+        """Run the clean hook, if it has not run. Returns the pids that it left for ever."""
+        if not self._clean_argv or _was_cleaned(self._directory):
+            return []
+        self._run_hook("clean hook", self._clean_argv, self._hook_seconds)
+        left = self._sweep(0.0)
+        _set_cleaned(self._directory)
+        return left
+
+    def _run_hook(self, name: str, argv: List[str], seconds: float) -> None:
+        pid = self._begin_hook(name, argv)
+        end = time.monotonic() + seconds
+        while pid is not None and self._statuses[pid] is None and time.monotonic() < end:
             self._turn(max(0.0, end - time.monotonic()))
+        if pid is not None:
+            self._end_hook(name, pid, seconds)
+
+    def _begin_hook(self, name: str, argv: List[str]) -> Optional[int]:
+        try:
+            return self._spawn(expand_argv(argv, self._fields))
+        except StartError as error:
+            self._log.say(f"The {name} failed: {error}")
+            return None
+
+    def _end_hook(self, name: str, pid: int, seconds: float) -> None:
         status = self._statuses[pid]
         if status is None:
-            self._log.say(f"The stop command took longer than {self._grace:g} s.")
-            os.kill(pid, signal.SIGKILL)
-        elif status != 0:
-            self._log.say("The stop command failed.")
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+        if status != 0:
+            self._drain()
+            self._log.say(_hook_failure(name, status, seconds))
+
+
+def _hook_failure(name: str, status: Optional[int], seconds: float) -> str:
+    """What is said of a hook that has not ended well; `status` is None if it has not ended."""
+    if status is None:
+        return f"The {name} took longer than {seconds:g} s."
+    if os.WIFEXITED(status):
+        return f"The {name} failed with code {os.WEXITSTATUS(status)}."
+    return f"The {name} was killed by signal {os.WTERMSIG(status)}."
+
+
+def _was_cleaned(directory: str) -> bool:
+    return os.path.lexists(os.path.join(directory, "clean.done"))
+
+
+def _set_cleaned(directory: str) -> None:
+    with contextlib.suppress(OSError):
+        _touch(os.path.join(directory, "clean.done"))
+
+
+def _touch(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def _clean_without_runner(directory: str, launch: Json) -> None:
+    """Run the clean hook from here: its runner is gone, and everything below it."""
+    hooks = launch.get("hooks") or {}
+    if not hooks.get("clean") or _was_cleaned(directory):
+        return
+    secrets = launch.get("secrets") or {}
+    max_bytes = int((launch.get("log") or {}).get("max_bytes") or 10485760)
+    log = Log(directory, max_bytes, Mask(secrets.values()))
+    seconds = float(hooks.get("timeout") or HOOK_SECONDS)
+    output, its_output = os.pipe()
+    try:
+        fields = base_fields(directory, launch)
+        child = subprocess.Popen(
+            expand_argv(hooks["clean"], fields),
+            cwd=_bytes(launch.get("cwd") or os.path.expanduser("~")),
+            env=attempt_environment(directory, launch, fields),
+            stdin=subprocess.DEVNULL,
+            stdout=its_output,
+            stderr=its_output,
+            start_new_session=True,
+        )
+    except (StartError, OSError) as error:
+        log.say(f"The clean hook failed: {error}")
+    else:
+        os.set_blocking(output, False)
+        end = time.monotonic() + seconds
+        while child.poll() is None and time.monotonic() < end:
+            select.select([output], [], [], 0.05)
+            log.pass_on(_read(output))
+        status = child.returncode
+        if status is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        log.pass_on(_read(output))
+        log.end_output()
+        if status != 0:
+            raw = None if status is None else -status if status < 0 else status << 8
+            log.say(_hook_failure("clean hook", raw, seconds))
+    finally:
+        os.close(output)
+        os.close(its_output)
+    _set_cleaned(directory)
+
+
+def _read(fd: int) -> bytes:
+    """What can be read without waiting."""
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return b""
 
 
 TEMPORARY = "jupyter-sessions-"
@@ -1461,7 +1616,8 @@ def supervise(directory: str) -> None:
     except FileExistsError:
         return
     exit_file = os.path.join(directory, "exit.json")
-    if os.path.lexists(os.path.join(directory, "stop")):
+    is_stopped = os.path.lexists(os.path.join(directory, "stop"))
+    if is_stopped and not os.path.lexists(os.path.join(directory, "launch.json")):
         write_json(exit_file, end("stopped", "", None, []))
         return
     os.chdir("/")  # a runner lives long: do not keep a file system busy
@@ -1469,7 +1625,7 @@ def supervise(directory: str) -> None:
     try:
         _adopt_orphans()
         supervisor = Supervisor(directory, read_json(os.path.join(directory, "launch.json")))
-        outcome = supervisor.run()
+        outcome = supervisor.never_run() if is_stopped else supervisor.run()
     except Exception as error:
         traceback.print_exc()
         left = supervisor.give_up() if supervisor else []
@@ -1751,8 +1907,7 @@ def stop(payload: Json) -> Json:
     exit_file = os.path.join(directory, "exit.json")
     if not os.path.lexists(exit_file):
         make_directory(directory)
-        flags = os.O_WRONLY | os.O_CREAT
-        os.close(os.open(os.path.join(directory, "stop"), flags, 0o600))
+        _touch(os.path.join(directory, "stop"))
         signal_it = True
         while not os.path.lexists(exit_file):
             runner = _living_runner(directory)
@@ -1793,6 +1948,8 @@ def _end_without_runner(directory: str) -> None:
             launch = read_json(os.path.join(directory, "launch.json"))
             mark, grace = _mark(launch), float((launch.get("stop") or {}).get("grace") or 0)
             left = sweep(lambda: members(mark, None), grace, time.sleep)
+            _clean_without_runner(directory, launch)
+            left = sweep(lambda: members(mark, None), 0.0, time.sleep) or left
         with contextlib.suppress(OSError, ValueError):
             started = read_json(os.path.join(directory, "started.json"))
             remove_endpoint(directory, started.get("temporary"))
@@ -1848,6 +2005,25 @@ def note(payload: Json) -> Json:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(fd, "wb", 0) as log:
         log.write(str(payload["line"]).encode("utf-8", "replace") + b"\n")
+    return {}
+
+
+def ready(payload: Json) -> Json:
+    """Tell the runner of an attempt that its app is in use now: the after hook runs, once.
+
+    Called by spawners when the manager has seen that the app answers. Harmless twice.
+
+    Parameters
+    ----------
+    payload
+        ``directory``.
+
+    Raises
+    ------
+    OSError
+        If the directory is missing or cannot be written.
+    """
+    _touch(os.path.join(str(payload["directory"]), "ready"))
     return {}
 
 
@@ -1908,6 +2084,7 @@ VERBS = {
     "usage": usage,
     "stop": stop,
     "find": find,
+    "ready": ready,
     "limit": limit,
     "note": note,
     "dial": dial,

@@ -158,6 +158,8 @@ class Attempt:
     expires: datetime | None = None
     limit: float | None = None  # the timeout that the app's supervisor knows of
     warned: datetime | None = None  # the `expires` that people were last warned of
+    prepared: bool = False  # the app's before hook has run
+    told_ready: bool = False  # the app's supervisor knows that it is in use
     told: Told = NOTHING
     released: datetime | None = None  # when the app last ceased to say that it is not ready
     noted_url: str = ""  # the URL that was last written into the app's log

@@ -21,6 +21,7 @@ from .errors import (
     StoreError,
     Unreachable,
 )
+from .hooks import run_before, stop_before
 from .launching import launch_of, session_app
 from .ledger import Ledger, utc_now
 from .polling import Poller
@@ -249,6 +250,11 @@ class Steps:
                 await spawner.forget(session.id, oldest)
             if not self._ledger.ownership.mine(session.owner) or session.attempt.submitted:
                 return
+            app = session_app(session)
+            if app.before is not None and not session.attempt.prepared:
+                session = await self._prepare(session, app)
+                if not session.attempt.prepared or session.state is State.STOPPING:
+                    return
         launch = await self._launch(session)
         try:
             async with aclosing(self._handles(spawner, session, launch)) as handles:
@@ -269,6 +275,26 @@ class Steps:
         await self._ledger.change_mine(
             session, lambda s: s.now(submitted=True, limit=launch.timeout, unreachable_since=None)
         )
+
+    async def _prepare(self, session: Session, app: App) -> Session:
+        """Run the app's before hook; the session is *prepared* afterwards if that worked."""
+        message = "Getting ready to start."
+        session = await self._ledger.change_mine(session, lambda s: s.now(message=message))
+
+        def is_wanted() -> bool:
+            now = self._ledger.sessions.get(session.id, session)
+            wanted = needed(now) is Step.SUBMIT and now.target is Target.RUNNING
+            return wanted and self._ledger.ownership.mine(now.owner)
+
+        try:
+            if not await run_before(session, app, self._ledger.store, is_wanted):
+                return session
+        except SpawnerError as error:
+            failure = error
+            return await self._ledger.change_mine(
+                session, lambda s: _failed(s, failure.reason, failure.message)
+            )
+        return await self._ledger.change_mine(session, lambda s: s.now(prepared=True))
 
     async def _handles(
         self, spawner: Spawner, session: Session, launch: Launch
@@ -344,6 +370,8 @@ class Steps:
         if handle is not None and not session.attempt.submitted:
             handle = await spawner.find(await self._launch(session)) or handle
         if handle is None:
+            if not await stop_before(session, self._ledger.store):
+                return  # asked again, until it has ended
             # Handles are saved before anything runs, so nothing of this attempt ever did.
             session = await self._ledger.change_mine(session, lambda s: s.now(stop_sent=True))
             await self._ledger.advance(session, Seen(report=Report(Status.ENDED)))
@@ -387,6 +415,9 @@ class Steps:
     def _chores(self, session: Session) -> dict[str, Any]:
         """What is worth writing down about a session that needs nothing else; mostly nothing."""
         attempt, chores = session.attempt, dict[str, Any]()
+        hooks = session.app_definition.get("hooks") or {}
+        if session.state is State.RUNNING and "after" in hooks and not attempt.told_ready:
+            chores["told_ready"] = True
         if self._warning_due(session):
             chores["warned"] = attempt.expires
         url = self._public_url(session) if session.state is State.RUNNING else ""
@@ -401,6 +432,8 @@ class Steps:
 
     async def _do_chores(self, session: Session) -> None:
         chores = self._chores(session)
+        if "told_ready" in chores and session.attempt.handle is not None:
+            await self._spawners[session.spawner].ready(session.attempt.handle)
         url = chores.pop("noted_url", "")
         last_activity = chores.pop("last_activity", session.last_activity)
         await self._ledger.change_mine(

@@ -25,7 +25,7 @@ LAYERS = [
     {"requests"},
     {"steps"},
     {"polling", "forgetting"},
-    {"ledger", "offers", "following"},
+    {"ledger", "offers", "following", "hooks"},
     {"launching", "connections", "places", "remains", "usage"},
     {"project_apps"},
     {"ownership", "preferences", "project", "secrets", "trust"},

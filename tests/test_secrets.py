@@ -10,7 +10,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 import websockets.sync.client
@@ -32,7 +34,7 @@ from jupyter_sessions.store import SessionStore
 
 from .attempts import Attempt, python
 from .core import APP, a_session
-from .live import Commands, Home, LiveServer, eventually
+from .live import Home, LiveServer, eventually
 from .managers import ENDED, running, start, stop
 
 GUARDED = yaml.safe_load(Path(__file__).with_name("apps").joinpath("guarded/app.yaml").read_text())
@@ -310,28 +312,55 @@ class Browser:
             return str(socket_.recv(30))
 
 
+def api(server: LiveServer, path: str, body: Any = None) -> Any:
+    """What the REST API answers to a GET, or to a POST of `body`."""
+    url = f"{server.url}jupyter-sessions/v1/sessions{path}"
+    fields = {"Authorization": f"token {server.token}"}
+    content = None if body is None else json.dumps(body).encode()
+    with urlopen(Request(url, content, fields), timeout=60) as answer:
+        return json.load(answer)
+
+
+def running_again(server: LiveServer, session_id: str, attempt: int) -> dict[str, Any]:
+    """The session, once its attempt of this number runs."""
+
+    def there() -> dict[str, Any] | None:
+        session: dict[str, Any] = api(server, f"/{session_id}")
+        assert session["state"] != "failed", session
+        here = session["attempt"] == attempt and session["state"] == "running"
+        return session if here else None
+
+    session = eventually(there)
+    assert session is not None
+    return session
+
+
 @pytest.mark.parametrize("takeover", [True, False])
 def test_an_app_that_refuses_everybody_else_is_used_as_any_other(
     home: Home, takeover: bool
 ) -> None:
-    commands = Commands(home)
     arguments = [f"--SessionsExtension.takeover={takeover}", "--SessionManager.open_ports=deny"]
     with LiveServer.start(home, *arguments) as server:
-        session = commands.start("guarded", "--SessionManager.open_ports=deny")
-        use(server, session["url"])
-        connection = json.loads(
-            (
-                home.data / "jupyter_sessions/sessions" / session["id"] / "1/connection.json"
-            ).read_text()
-        )
-        refused(connection["address"])
+        eventually(lambda: answers(server))
+        session_id = api(server, "", {"app": "guarded"})["id"]
+        url = running_again(server, session_id, 1)["url"]
+        use(server, url)
+        kept = home.data / "jupyter_sessions" / "sessions" / session_id
+        refused(json.loads((kept / "1" / "connection.json").read_text())["address"])
     with LiveServer.start(home, *arguments) as server:
-        use(server, session["url"])
-        commands("restart", session["id"])
-        eventually(lambda: commands.json("show", session["id"])["attempt"] == 2)
-        eventually(lambda: commands.json("show", session["id"])["state"] in ("running", "failed"))
-        use(server, session["url"])
-        commands("stop", session["id"])
+        eventually(lambda: answers(server))
+        use(server, url)
+        api(server, f"/{session_id}/restart", {})
+        running_again(server, session_id, 2)
+        use(server, url)
+
+
+def answers(server: LiveServer) -> bool:
+    """Whether it listens: it says where a moment before it does."""
+    try:
+        return bool(server.get("api"))
+    except URLError:
+        return False
 
 
 def use(server: LiveServer, url: str) -> None:

@@ -32,6 +32,8 @@ OWN_FIELDS = frozenset({"base_url", "app_dir", "helper_dir", "state_dir", "cwd"}
 
 HELPERS = Path(__file__).with_name("helpers")
 """``{helper_dir}``: scripts of this package that stand between an app and its session."""
+HOOKS = ("before", "after", "clean")
+"""What is run beside an app's command, in this order."""
 SCHEMA = Path(__file__).with_name("app.schema.json")
 """The JSON Schema of ``app.yaml``."""
 ICONS: Mapping[str, str] = {
@@ -105,6 +107,11 @@ class App:
         Where it listens whatever it is told; 0 and empty if it listens where it is told to.
     reports_port
         Whether it picks its port itself, and tells it in its status file.
+    before, after, clean
+        What is run where Jupyter runs before it is started, on the target once it answers, and
+        there when everything has ended; None for nothing.
+    hook_timeout
+        Seconds that each of these may take.
     secrets
         Names of values that are made for each start, and that requests of the gateway carry.
     auth_cookies, auth_query
@@ -160,6 +167,10 @@ class App:
     port: int = 0
     socket: str = ""
     reports_port: bool = False
+    before: tuple[str, ...] | None = None
+    after: tuple[str, ...] | None = None
+    clean: tuple[str, ...] | None = None
+    hook_timeout: float = 60
     secrets: tuple[str, ...] = ()
     auth_cookies: Mapping[str, str] = field(default_factory=dict)
     auth_query: Mapping[str, str] = field(default_factory=dict)
@@ -212,6 +223,8 @@ class App:
             "stop.command": tuple(stop.get("command", ())),
             "open_path": (data.get("open_path", ""),),
         }
+        hooks = data.get("hooks", {})
+        templates |= {f"hooks.{name}": tuple(hooks.get(name, ())) for name in HOOKS}
         for where, values in templates.items():
             used = {n for v in values for n in FIELD.findall(v) if n}
             if where != "env" and (seen := used & {*secrets}):
@@ -226,6 +239,13 @@ class App:
                     f" {', '.join(f'{{{n}}}' for n in sorted(known))}",
                     where.split("."),
                 )
+        early = {n for v in templates["hooks.before"] for n in FIELD.findall(v)}
+        if unknown := early & (TARGET_FIELDS - {"python"}):
+            raise AppError(
+                f"hooks.before: only the target knows {{{min(unknown)}}}, and this runs before; it"
+                " begins in a folder of the session's own, SESSION_DIR",
+                ("hooks", "before"),
+            )
         _check_injected(secrets, data.get("request_headers", {}), auth)
         if data.get("port") and data.get("socket"):
             raise AppError("socket: it listens either there or at `port`", ("socket",))
@@ -268,6 +288,10 @@ class App:
             port=0 if reports_port else data.get("port", 0),
             socket=data.get("socket", ""),
             reports_port=reports_port,
+            before=templates["hooks.before"] or None,
+            after=templates["hooks.after"] or None,
+            clean=templates["hooks.clean"] or None,
+            hook_timeout=hooks.get("timeout", 60),
             secrets=secrets,
             auth_cookies=auth.get("cookies", {}),
             auth_query=auth.get("query", {}),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..plain import NotPlain, check_plain, read_yaml
-from .app import FIELD, App, AppError, schema_errors
+from .app import FIELD, HOOKS, App, AppError, schema_errors
 from .folders import LARGEST, parse
 from .marks import NOWHERE, Marks
 
@@ -110,6 +111,7 @@ def doubts(app: App) -> Iterator[tuple[Sequence[str | int], str]]:
     if len(app.command) == 1 and " " in app.command[0]:
         yield ("command", 0), "command.0: it is one word with spaces in it: no shell splits it"
     yield from _shell(app)
+    yield from _hooks(app)
     program = app.command[0]
     needed = {name for r in app.requires for name in r.names}
     if not FIELD.search(program) and program not in needed and "/" not in program:
@@ -119,6 +121,20 @@ def doubts(app: App) -> Iterator[tuple[Sequence[str | int], str]]:
         )
     if app.icon is None:
         yield (), "there is no icon.svg beside it"
+
+
+def _hooks(app: App) -> Iterator[tuple[Sequence[str | int], str]]:
+    """Scripts in the app's folder that are not there, or cannot be run."""
+    for name, argv in zip(HOOKS, (app.before, app.after, app.clean), strict=True):
+        for number, text in enumerate(argv or ()):
+            inside = text.removeprefix("{app_dir}/")
+            if app.directory is None or inside == text or FIELD.search(inside):
+                continue
+            path, where = app.directory / inside, ("hooks", name, number)
+            if not path.is_file():
+                yield where, f"hooks.{name}: there is no file {inside} beside it"
+            elif number == 0 and not os.access(path, os.X_OK):
+                yield where, f"hooks.{name}: {inside} is not executable: chmod +x {path}"
 
 
 def _shell(app: App) -> Iterator[tuple[Sequence[str | int], str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -50,6 +51,14 @@ class Launch:
         Where it listens whatever it is told; 0 and empty if it listens where it is told to.
     reports_port
         Whether it picks a port itself, and tells it in its status file.
+    variables
+        Environment variables, values as they are, before those of `env`.
+    after_argv, clean_argv
+        Templates of what to run there once the app is in use, and when everything has ended.
+    hook_timeout
+        Seconds that each of the two may take.
+    log_head
+        What the app's log begins with: the output of what ran before it elsewhere.
     secrets
         Values, by name, that templates of `env` may have, and no others; as files they are
         ``{name_file}``. Never to be logged, shown, or part of a command line.
@@ -71,11 +80,17 @@ class Launch:
     port: int = 0
     socket: str = ""
     reports_port: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    after_argv: tuple[str, ...] | None = None
+    clean_argv: tuple[str, ...] | None = None
+    hook_timeout: float = 60
+    log_head: str = field(default="", repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def mentions(self, name: str) -> bool:
         """Whether a template has the field `name`."""
-        templates = (*self.argv, *self.env.values(), *(self.stop_argv or ()))
+        hooks = (self.stop_argv or (), self.after_argv or (), self.clean_argv or ())
+        templates = (*self.argv, *self.env.values(), *itertools.chain(*hooks))
         return any(name in names_in(template) for template in templates)
 
 
@@ -103,7 +118,13 @@ def runner_payload(launch: Launch, directory: str) -> dict[str, Any]:
             "argv": None if launch.stop_argv is None else list(launch.stop_argv),
             "grace": launch.stop_grace,
         },
-        "log": {"max_bytes": launch.log_bytes},
+        "hooks": {
+            "after": None if launch.after_argv is None else list(launch.after_argv),
+            "clean": None if launch.clean_argv is None else list(launch.clean_argv),
+            "timeout": launch.hook_timeout,
+        },
+        "variables": dict(launch.variables),
+        "log": {"max_bytes": launch.log_bytes, "head": launch.log_head},
         "timeout": launch.timeout,
         "port": launch.port or None,
         "socket": launch.socket or None,
@@ -215,6 +236,12 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
 
     async def note(self, handle: Handle, line: str) -> None:
         """Add a line to the app's log, where the spawner can. Called when the app is ready."""
+
+    async def ready(self, handle: Handle) -> None:
+        """Tell whoever supervises the app that it is in use: its after hook is to run, once.
+
+        Called when the app has answered, for apps with such a hook; again after a crash.
+        """
 
     async def limit(self, handle: Handle, timeout: float | None) -> None:
         """Tell whoever supervises the app how long it may live, in seconds since its start.

@@ -72,6 +72,9 @@ class ProcessSpawner(Spawner):
     async def stop(self, handle: Handle) -> None:
         await self.host.runner("stop", {"directory": handle["directory"], "wait": 1.0})
 
+    async def ready(self, handle: Handle) -> None:
+        await self.host.runner("ready", {"directory": handle["directory"]})
+
     async def limit(self, handle: Handle, timeout: float | None) -> None:
         await self.host.runner("limit", {"directory": handle["directory"], "timeout": timeout})
 
