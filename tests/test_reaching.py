@@ -150,8 +150,15 @@ class GatedContract(SpawnerContract):
 
     @asynccontextmanager
     async def spawner(self) -> AsyncIterator[Spawner]:
-        way = WAYS[self.way]()
-        yield GatedSpawner(way, self.store / "nodes", name="gated", host=LocalHost())
+        yield GatedSpawner(
+            name="gated",
+            host=LocalHost(),
+            nodes=str(self.store / "nodes"),
+            reach=self.way,
+            node_interface="lo",
+            dial_listen="127.0.0.1",
+            dial_addresses=["127.0.0.1"],
+        )
 
 
 class TestDirect(GatedContract):

@@ -201,3 +201,13 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
     @abstractmethod
     def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
         """A way to `address` from this machine, kept open while the context is entered."""
+
+    async def jump(self) -> list[str]:
+        """Options of OpenSSH's client that lead, through this host, to machines behind it.
+
+        Raises
+        ------
+        Unreachable
+            If the host does not answer.
+        """
+        return []

@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import os
+import shlex
 import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -193,6 +194,21 @@ class Link:
                 async with asyncio.timeout(GREETING), self._open() as mux:
                     await mux.cancel(here, there)
         _remove(here)
+
+    async def jump(self) -> str:
+        """A command that leads to another machine's SSH server through this connection.
+
+        It is a value of OpenSSH's ``ProxyCommand``: a shell reads it, and ``%h``, ``%p``.
+
+        Raises
+        ------
+        Unreachable
+        """
+        await self.ensure()
+        control = f"{self._directory}/{self.client.key}"
+        options = ["-oControlMaster=no", f"-oControlPath={control.replace('%', '%%')}"]
+        ours = shlex.join(["ssh", *options, "-oBatchMode=yes", *self.client.options])
+        return f"{ours.replace('%', '%%')} -W [%h]:%p -- {shlex.quote(self.client.address)}"
 
     async def close(self) -> None:
         """Leave. The master ends when nobody else uses it."""

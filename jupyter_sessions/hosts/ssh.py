@@ -313,9 +313,12 @@ class SshHost(Host):
     def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
         return self._tunnel(address)
 
+    async def jump(self) -> list[str]:
+        return [f"ProxyCommand={await self.link.jump()}"]
+
     @asynccontextmanager
     async def _tunnel(self, address: Address) -> AsyncIterator[Address]:
-        if address.scheme == "tls":
+        if address.scheme in ("tls", "gate"):
             raise SpawnerError("An app that speaks TLS itself cannot be reached through SSH.")
         here = await self.link.forward(address)
         try:

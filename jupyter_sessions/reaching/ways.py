@@ -15,8 +15,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
+
+from traitlets import TraitError
+from traitlets.config import Configurable
 
 from .. import gate
 from ..errors import SpawnerError, Unreachable
@@ -25,6 +29,8 @@ from ..routes import Address
 from .identity import directory_of, identities, name_of
 from .relaying import Relay
 
+INHERITED = ("user", "identity_file", "config_file", "ciphers", "connect_timeout", "keepalive")
+"""Traits of an SSH host that hold for the nodes behind it."""
 CALL_SECONDS = 10.0
 """Seconds that a gate may take to call: it looks each second where to, through a file server."""
 
@@ -76,6 +82,73 @@ class Reach(ABC):
         Unreachable
             If the way cannot be opened now.
         """
+
+
+class Ssh(Reach):
+    """Through the SSH server of the node; nothing else listens on its network.
+
+    Each node is an SSH host of its own while a way to it is open, reached through the spawner's
+    host if that is one. The user logs in there as on that host.
+
+    Parameters
+    ----------
+    parent
+        The spawner: where the hosts get their configuration and their log from.
+    traits
+        Of these hosts, by name: ``{"options": ["StrictHostKeyChecking=accept-new"]}``.
+    addresses
+        What this side calls nodes, by name, where it is not what they call themselves.
+    """
+
+    name = "ssh"
+
+    def __init__(
+        self,
+        parent: Configurable,
+        traits: Mapping[str, Any] | None = None,
+        addresses: Mapping[str, str] | None = None,
+    ) -> None:
+        self._parent = parent
+        self._traits = traits or {}
+        self._addresses = addresses or {}
+        self._nodes: dict[str, Host] = {}
+        self._users: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def connect(self, host: Host, address: Address) -> AsyncIterator[Address]:
+        if not address.node:
+            raise Unreachable("It is not known on which node the session runs.")
+        self._users[address.node] = self._users.get(address.node, 0) + 1
+        try:
+            node = self._nodes.get(address.node) or await self._node(host, address.node)
+            async with node.connect(replace(address, node="")) as here:
+                yield here
+        finally:
+            self._users[address.node] -= 1
+            if not self._users[address.node]:
+                del self._users[address.node]
+                if (unused := self._nodes.pop(address.node, None)) is not None:
+                    await unused.close()
+
+    async def _node(self, host: Host, name: str) -> Host:
+        jump = await host.jump()
+        known = self._nodes.get(name)
+        if known is None:
+            known = self._nodes[name] = self._make(host, name, jump)
+        return known
+
+    def _make(self, host: Host, name: str, jump: Sequence[str]) -> Host:
+        (found,) = entry_points(group="jupyter_sessions.hosts", name="ssh")
+        node: Host = found.load()(parent=self._parent, name=name)
+        inherited = {n: getattr(host, n) for n in INHERITED if host.has_trait(n)}
+        traits = {**inherited, **self._traits, "address": self._addresses.get(name, name)}
+        traits["options"] = [*jump, *traits.get("options", ())]
+        try:
+            for trait, value in traits.items():
+                setattr(node, trait, value)
+        except TraitError as error:
+            raise Unreachable(f"The node {name} cannot be reached by SSH: {error}.") from None
+        return node
 
 
 class _Gated(Reach):

@@ -148,10 +148,25 @@ class FarMachine:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return int(children.read_text().split()[0])
 
+    @property
+    def gateway(self) -> str:
+        """The address of this machine as that one knows it."""
+        return self._mine
+
+    def command(self, *argv: str) -> list[str]:
+        """What runs `argv` there, as root."""
+        return ["nsenter", "-t", str(self._init), "-n", "-u", "-m", "-p", "-i", "--", *argv]
+
+    def command_of(self, user: str, *argv: str) -> list[str]:
+        """What runs `argv` there, as `user`."""
+        return self.command(
+            "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv
+        )
+
     def run(self, *argv: str, check: bool = True) -> str:
         """What a command says that root runs there."""
         done = subprocess.run(
-            ["nsenter", "-t", str(self._init), "-n", "-u", "-m", "-p", "-i", "--", *argv],
+            self.command(*argv),
             capture_output=True,
             text=True,
             check=False,
