@@ -265,8 +265,8 @@ async def test_a_server_that_dies_leaves_before_to_the_next_one(root: Path, tmp_
     goes = tmp_path / "goes"
     program = f"while [ ! -e {goes} ]; do sleep 0.05; done"
     driver = HERE / "drivers" / "manager_that_dies.py"
-    argv = [sys.executable, str(driver), str(root), "1000", "after", "{}"]
-    request = {"app": "hooked", "options": {"before": program}}
+    argv = [sys.executable, str(driver), str(root), "1000", "after"]
+    request = [{}, {"app": "hooked", "options": {"before": program}}]
     with subprocess.Popen([*argv, json.dumps(request)], stdout=subprocess.PIPE, text=True) as dying:
         assert dying.stdout is not None
         session_id = (await asyncio.to_thread(dying.stdout.readline)).strip()
@@ -303,7 +303,7 @@ async def test_a_server_killed_at_a_write_runs_nothing_twice(
     root: Path, write: int, when: str
 ) -> None:
     driver = [sys.executable, str(HERE / "drivers" / "manager_that_dies.py"), str(root)]
-    argv = [*driver, str(write), when, "{}", json.dumps({"app": "hooked"})]
+    argv = [*driver, str(write), when, json.dumps([{}, {"app": "hooked"}])]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as dying:
         assert dying.stdout is not None
         session_id = dying.stdout.readline().strip()
