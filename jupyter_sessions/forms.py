@@ -261,8 +261,9 @@ def _parts(layers: Sequence[Layer], part: str = "resources") -> list[Layer]:
 
 
 def _without_places(app: App, choices: Choices) -> Choices:
-    """`choices` without the folder and the file that a session was started for."""
+    """`choices` without the folder and the file that a session was started for, and passwords."""
     placed = app.choices.from_place("cwd") | app.choices.from_place("file")
+    placed |= app.choices.passwords()
     options = {n: v for n, v in choices.get("options", {}).items() if n not in placed}
     return {**choices, "options": options} if "options" in choices else choices
 

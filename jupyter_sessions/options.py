@@ -149,6 +149,10 @@ class OptionSchema:
         """The options with ``x-default-from: <place>``: ``cwd`` or ``file``."""
         return {n for n, s in self.properties.items() if s.get("x-default-from") == place}
 
+    def passwords(self) -> set[str]:
+        """The options with ``format: password``: what is given for them is not remembered."""
+        return {n for n, s in self.properties.items() if s.get("format") == "password"}
+
     def check(
         self, given: Any, prefix: str, places: Mapping[str, str] | None = None
     ) -> dict[str, Any]:

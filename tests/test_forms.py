@@ -141,6 +141,14 @@ async def test_what_is_stale_falls_back_to_the_layer_below(
     assert "size" not in found["project"]["problem"]
 
 
+async def test_a_password_is_not_remembered(api: Api, jp_config_dir: Path) -> None:
+    options = {"properties": {"key": {"type": "string", "format": "password"}, "n": {"default": 1}}}
+    write_app(jp_config_dir, "locked", command=["x"], options=options)
+    await put(api, "apps/locked/remembered", {"options": {"key": "hush", "n": 2}})
+    kept = api.manager.store.root / "preferences" / "locked.json"
+    assert json.loads(kept.read_text())["remembered"] == {"options": {"n": 2}}
+
+
 async def test_the_folder_is_the_launchs_unless_the_project_has_one(
     api: Api, app: str, jp_root_dir: Path
 ) -> None:

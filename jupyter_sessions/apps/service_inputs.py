@@ -308,7 +308,7 @@ def _walk(items: Any, before: tuple[str, ...], form: _Form) -> None:
 
 
 def _add(path: tuple[str, ...], item: Mapping[Any, Any], kind: str, form: _Form) -> None:
-    schema: dict[str, Any] = {**KINDS[kind], "title": str(item.get("label") or path[-1])}
+    schema: dict[str, Any] = {**KINDS[kind], "title": str(item.get("label") or _label(path[-1]))}
     if tooltip := item.get("tooltip") or item.get("help"):
         schema["description"] = " ".join(str(tooltip).split())
     for key, ours in (("min", "minimum"), ("max", "maximum")):
@@ -336,6 +336,11 @@ def _add(path: tuple[str, ...], item: Mapping[Any, Any], kind: str, form: _Form)
         expression = ""
     optional = item.get("optional") is True
     form.add(path, schema, needed=not optional and schema["type"] != "array", hidden=expression)
+
+
+def _label(name: str) -> str:
+    """What to call an input that has no label: "notebook_dir" is "Notebook dir"."""
+    return name.replace("_", " ").replace("-", " ").strip().capitalize()
 
 
 def _pair(option: Any) -> tuple[str, str]:
@@ -404,7 +409,7 @@ def _param(element: ElementTree.Element, before: tuple[str, ...], form: _Form) -
     kind, name = element.get("type", "text"), element.get("name", "")
     if kind not in KINDS or not name:
         return ""
-    schema: dict[str, Any] = {**KINDS[kind], "title": element.get("label") or name}
+    schema: dict[str, Any] = {**KINDS[kind], "title": element.get("label") or _label(name)}
     if text := element.get("help"):
         schema["description"] = text
     value, words = element.get("value", ""), None

@@ -220,7 +220,7 @@ describe('the frame', () => {
     await change({ state: 'stopping', target: 'stopped' });
     expect(seen()).toContain('Stopping Mine…');
     expect(frame()?.hasAttribute('inert')).toBe(true);
-    await change({ target: 'running' });
+    await change({ target: 'running', reason: 'restart' });
     expect(seen()).toContain('Restarting Mine…');
   });
 

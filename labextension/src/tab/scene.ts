@@ -44,11 +44,13 @@ function isStartedAgain(session: ISession): boolean {
   return hasEnded(session) && session.actions.includes('stop');
 }
 
-/** Whether it only stops in order to start. */
+/** Whether it only stops in order to start; what fails ends in the same way, but for good. */
 export function isRestarting(session: ISession): boolean {
   return (
     isStartedAgain(session) ||
-    (session.state === 'stopping' && session.target === 'running')
+    (session.state === 'stopping' &&
+      session.target === 'running' &&
+      session.reason === 'restart')
   );
 }
 
