@@ -72,7 +72,7 @@ def test_a_service_directory_is_a_tile_with_a_form_and_says_how_far_it_is(
     lab.page.screenshot(path=results / "services-waiting.png")
     why = "The license server lic1 is full."
     job.write_text(json.dumps({**said, "JOB_STATUS": "Failed", "ERROR_MESSAGE": why}))
-    expect(lab.tab).to_contain_text("Steps has failed")
+    expect(lab.tab.get_by_role("button", name="Start again")).to_be_visible()
     expect(lab.tab).to_contain_text(why)
     lab.page.screenshot(path=results / "services-failed.png")
     assert lab.errors == []
@@ -95,7 +95,8 @@ def test_a_service_that_is_away_says_so_until_it_is_back(
     finally:
         service.terminate()
         service.wait(10)
-    lab.server.request("GET", lab.server.origin + session["url"])  # whoever fails to connect lets it look at once
+    # Whoever fails to connect lets it look at once.
+    lab.server.request("GET", lab.server.origin + session["url"])
     expect(card).to_contain_text("does not answer: Connection refused.")
     lab.page.screenshot(path=results / "services-lost.png")
     wait(lambda: lab.server.session(session["id"])["state"] == "running", 5, "it stays")
