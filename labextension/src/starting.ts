@@ -3,6 +3,7 @@
 import { PathExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { JSONObject } from '@lumino/coreutils';
+import { Choices } from './form/choices';
 import { showLaunchDialog } from './launchdialog';
 import type { Settings } from './settings';
 import type {
@@ -49,6 +50,14 @@ export async function startSession(options: IStartOptions): Promise<ISession | n
     });
   }
   const spawner = request.spawner ?? form.values.spawner;
+  const place = form.spawners.find(({ name }) => name === spawner);
+  if (place && !place.same_files) {
+    // The folder is that host's business, and so is what is filled in from it.
+    const { request: chosen } = new Choices(form, request);
+    return model.start(
+      request.file === undefined ? chosen : { ...chosen, file: request.file }
+    );
+  }
   return model.start({
     ...request,
     spawner,

@@ -122,6 +122,8 @@ export interface ISpawner {
   readonly name: string;
   readonly title: string;
   readonly host: string;
+  /** Whether it sees the server's files. If not, folders are those of its host. */
+  readonly same_files: boolean;
   /** The JSON Schema of the resources that may be asked for. */
   readonly options: JSONObject;
   readonly available: boolean;

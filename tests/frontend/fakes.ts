@@ -73,6 +73,7 @@ export function spawner(changes: Partial<ISpawner> = {}): ISpawner {
     name: 'local',
     title: 'This machine',
     host: 'box',
+    same_files: true,
     options: { type: 'object', properties: {} },
     available: true,
     unavailable_reason: '',

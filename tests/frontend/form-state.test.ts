@@ -29,7 +29,8 @@ function given(
     spawners: [
       spawner(),
       spawner({ name: 'slurm', title: 'Cluster', options: QUEUE }),
-      spawner({ name: 'far', available: false, unavailable_reason: 'no key' })
+      spawner({ name: 'far', available: false, unavailable_reason: 'no key' }),
+      spawner({ name: 'ssh', host: 'hpc', same_files: false })
     ],
     ...changes,
     values: {
@@ -126,6 +127,42 @@ describe('what is asked for', () => {
     expect(state.request.resources).toEqual({});
     state.spawner = state.form.spawners[1];
     expect(state.request.resources).toEqual({ cores: 5 });
+  });
+
+  it('has a folder of its own for each host with files of its own', () => {
+    const { state } = open();
+    const [local, , , ssh] = state.form.spawners;
+    expect(state.fields('options').shown['folder']).toBe('/root/work');
+    state.spawner = ssh;
+    expect(state.elsewhere).toBe('hpc');
+    expect(state.folder).toBe('');
+    expect(state.fields('options').shown['folder']).toBeUndefined();
+    expect(state.request.cwd).toBeUndefined();
+    expect(state.request.options).toEqual({ size: 2 });
+    state.folder = '/scratch/ada';
+    expect(state.request.cwd).toBe('/scratch/ada');
+    state.spawner = local;
+    expect(state.folder).toBe('work');
+    expect(state.request.cwd).toBeUndefined();
+    expect(state.fields('options').shown['folder']).toBe('/root/work');
+    state.spawner = ssh;
+    expect(state.folder).toBe('/scratch/ada');
+  });
+
+  it('asks nobody about projects on another host', async () => {
+    const { state, transport } = open();
+    state.spawner = state.form.spawners[3];
+    state.folder = '/scratch/ada';
+    await state.leaveFolder();
+    expect(transport.folders).toEqual([]);
+  });
+
+  it('takes a folder of the file browser for no other host’s', () => {
+    const browsed = open({ initial: { cwd: 'sub' } }).state;
+    browsed.spawner = browsed.form.spawners[3];
+    expect(browsed.request.cwd).toBeUndefined();
+    const said = open({ initial: { spawner: 'ssh', cwd: '/scratch' } }).state;
+    expect(said.request).toMatchObject({ spawner: 'ssh', cwd: '/scratch' });
   });
 
   it('does not choose what is not there', () => {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from jupyter_sessions.errors import SpawnerError, Unreachable
 from jupyter_sessions.hosts.base import Host
@@ -25,6 +25,7 @@ from jupyter_sessions.places import build_hosts
 from ..managers import running, stop
 from . import desktop, vscode
 from .far import FarMachine
+from .lab import prepare, window
 from .server import Home, JupyterServer, wait
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another machine")
@@ -138,6 +139,34 @@ def test_a_desktop_of_the_other_machine(
     wait(lambda: far.files("/home/ada/typed"), 20, "the typed command")
     page.screenshot(path=results / "desktop-over-ssh.png")
     assert far.run("cat", "/home/ada/typed").strip() == far.name
+    stop_and_remove(server, far, session)
+
+
+def test_the_form_asks_for_a_folder_there(
+    server: JupyterServer, far: FarMachine, browser: Browser, results: Path
+) -> None:
+    prepare(server.home)
+    with window(browser, server) as lab:
+        lab.open()
+        lab.page.get_by_role("button", name="Files", exact=True).first.click()
+        lab.dialog.get_by_role("radio", name="Far").check()
+        lab.dialog.get_by_role("button", name="Advanced").click()
+        folder = lab.dialog.get_by_label("Working directory")
+        expect(folder).to_have_value("")
+        expect(folder).to_have_attribute("placeholder", "Your home on far")
+        expect(lab.dialog.get_by_label("Folder", exact=True)).to_have_value("")
+        folder.fill("nowhere")
+        start = lab.dialog.get_by_role("button", name="Start", exact=True)
+        start.click()
+        expect(lab.dialog).to_contain_text("is not a directory on far that you may enter")
+        lab.page.screenshot(path=results / "form-over-ssh.png")
+        folder.fill("work")
+        start.click()
+        expect(lab.dialog).to_have_count(0)
+        lab.frame()  # it is shown
+        (session,) = server.get("jupyter-sessions/v1/sessions")["sessions"]
+        assert (session["cwd"], session["options"]["folder"]) == ("/home/ada/work",) * 2
+        assert lab.errors == []
     stop_and_remove(server, far, session)
 
 

@@ -25,16 +25,37 @@ export class Choices {
     this._folder = _initial.cwd;
     this._options = new Fieldset(_form.app.options, beginning(_form));
     this._lay(_initial);
+    // Who says where says which folder there; else it is one of the file browser's.
+    if (_initial.spawner !== undefined && _initial.cwd !== undefined) {
+      this.folder = _initial.cwd;
+    }
   }
 
   name: string;
 
-  /** The folder to start in, relative to the server's root folder or absolute. */
+  /**
+   * The folder to start in, relative to the server's root folder or absolute. Each host with files
+   * of its own has one of its own, relative to the home there; empty for that home.
+   */
   get folder(): string {
-    return this._folder ?? this._form.values.cwd;
+    const host = this.elsewhere;
+    return host === undefined
+      ? (this._folder ?? this._form.values.cwd)
+      : (this._foldersThere.get(host) ?? '');
   }
   set folder(folder: string) {
-    this._folder = folder;
+    const host = this.elsewhere;
+    if (host === undefined) {
+      this._folder = folder;
+    } else {
+      this._foldersThere.set(host, folder);
+    }
+  }
+
+  /** The host that it will run on, if that has files of its own. */
+  get elsewhere(): string | undefined {
+    const { spawner } = this;
+    return spawner === undefined || spawner.same_files ? undefined : spawner.host;
   }
 
   get spawner(): ISpawner | undefined {
@@ -55,6 +76,7 @@ export class Choices {
   /** The app's options, or the resources of the chosen spawner. */
   fields(part: Part): Fieldset {
     if (part === 'options') {
+      this._options.isElsewhere = this.elsewhere !== undefined;
       return this._options;
     }
     const spawner = this._spawner;
@@ -143,7 +165,11 @@ export class Choices {
     if (name) {
       request.name = name;
     }
-    if (this._folder !== undefined) {
+    if (this.elsewhere !== undefined) {
+      if (this.folder.trim()) {
+        request.cwd = this.folder.trim();
+      }
+    } else if (this._folder !== undefined) {
       request.cwd = this._folder;
     }
     return request;
@@ -171,7 +197,7 @@ export class Choices {
   private _some(of: (fields: Fieldset) => JSONObject): IChoices {
     return {
       spawner: this._spawner,
-      options: of(this._options),
+      options: of(this.fields('options')),
       resources: of(this.fields('resources')),
       // What nobody touched is sent as it came: a unit may have rounded it.
       timeout: this._timeLimit ? toSeconds(this._timeLimit) : this._form.values.timeout
@@ -203,6 +229,8 @@ export class Choices {
 
   /** Undefined: nobody said one. */
   private _folder: string | undefined;
+  /** By host. */
+  private readonly _foldersThere = new Map<string, string>();
   private _spawner = '';
   /** Somebody chose the spawner. */
   private _hasSpawner = false;

@@ -29,6 +29,9 @@ export class Fieldset {
 
   readonly rules: Rules;
 
+  /** Its folder and file are another host's: what the server would fill in is not known here. */
+  isElsewhere = false;
+
   /** What the form shows. */
   get shown(): Values {
     return this._settled('all');
@@ -184,6 +187,11 @@ export class Fieldset {
   }
 
   private _begun(name: string): Values[string] {
+    const layer = this._beginning.sources[name];
+    const isApps = layer === undefined || layer === 'app';
+    if (this.isElsewhere && isApps && this._fromPlace(name)) {
+      return undefined;
+    }
     const value = this._beginning.values[name];
     const schema = this.rules.declared.get(name);
     return schema && isNothing(value, schema) ? undefined : value;

@@ -87,7 +87,11 @@ export function FolderField(): React.JSX.Element {
         className="jp-mod-styled"
         type="text"
         value={state.folder}
-        placeholder={trans.__('Jupyter’s own folder')}
+        placeholder={
+          state.elsewhere === undefined
+            ? trans.__('Jupyter’s own folder')
+            : trans.__('Your home on %1', state.elsewhere)
+        }
         autoComplete="off"
         spellCheck={false}
         onChange={({ target }) => (state.folder = target.value)}

@@ -90,6 +90,11 @@ export class LaunchState {
     this._edited('cwd');
   }
 
+  /** The host that it will run on, if that has files of its own. */
+  get elsewhere(): string | undefined {
+    return this._choices.elsewhere;
+  }
+
   get spawner(): ISpawner | undefined {
     return this._choices.spawner;
   }
@@ -145,7 +150,8 @@ export class LaunchState {
   async leaveFolder(): Promise<void> {
     const { folder } = this;
     const before = this._asked;
-    if (folder === before) {
+    // Projects are looked for among the server's files.
+    if (folder === before || this._choices.elsewhere !== undefined) {
       return;
     }
     this._asked = folder;
