@@ -88,7 +88,8 @@ class Forms:
         spawners = await self._offers.spawners()
         spawner, spawner_laid = self._spawner(layers, [s["name"] for s in spawners])
         timeout_laid = self._timeout(layers)
-        options = lay(app.choices, "options", _parts(layers, "options"), {"cwd": path})
+        choices, unknown = await self._offers.choices.fill(app, path, self._offers.spawner(spawner))
+        options = lay(choices, "options", _parts(layers, "options"), {"cwd": path})
         resources = {
             s["name"]: lay(
                 OptionSchema(s["options"]),
@@ -102,7 +103,7 @@ class Forms:
         if "spawner" in layers[0][1]:  # else its resources are for those spawners that have them
             laid.append(resources[spawner])
         return {
-            "app": await self._offers.describe(app),
+            "app": {**await self._offers.describe(app), "options": choices.schema},
             "spawners": spawners,
             "values": {
                 "spawner": spawner,
@@ -120,6 +121,7 @@ class Forms:
             "project": _described(project, [d for each in laid for d in each.dropped]),
             "presets": kept.presets,
             "problem": problem,
+            "unknown": [{"field": e.field, "message": e.message} for e in unknown],
             "limits": {"max_timeout": self._limits().maximum},
         }
 

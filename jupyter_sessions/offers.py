@@ -10,6 +10,7 @@ from .apps.app import ICONS, App
 from .apps.catalogue import Catalogue, unavailable
 from .apps.folders import Broken
 from .errors import AppNotFound, AppUnavailable, SpawnerNotFound
+from .finding import ChoiceFinder
 from .project_apps import CATEGORY, PREFIX, ProjectApp, ProjectApps
 from .spawners.base import Spawner
 
@@ -34,6 +35,7 @@ class Offers:
     ) -> None:
         self.catalogue = catalogue
         self.projects = projects
+        self.choices = ChoiceFinder()
         self._spawners = spawners
         self._open_ports = open_ports
 

@@ -145,6 +145,14 @@ class OptionSchema:
                 declared[name] = {**before, **changes[name]}
         return copy.schema
 
+    def without_default(self, name: str) -> dict[str, Any]:
+        """The schema without the default of the option `name`."""
+        copy = OptionSchema(deepcopy(self.schema))
+        for option, declared in copy._declarations(_all):
+            if option == name and isinstance(declared, dict):
+                declared.pop("default", None)
+        return copy.schema
+
     def from_place(self, place: str) -> set[str]:
         """The options with ``x-default-from: <place>``: ``cwd`` or ``file``."""
         return {n for n, s in self.properties.items() if s.get("x-default-from") == place}

@@ -73,12 +73,13 @@ async def read_start(request: Any, offers: Offers, root_dir: str, limits: TimeLi
     file = await _file(request.get("file") or "", app, spawner.host, root_dir)
     given = request.get("cwd") or (str(Path(file).parent) if file else "")
     cwd = await folder(given, root_dir, spawner.host)
+    choices, _unknown = await offers.choices.fill(app, cwd, spawner)
     wanted = Wanted(
         app=app,
         spawner=spawner,
         name=check_name(request["name"]) if request.get("name") is not None else app.title,
         cwd=cwd,
-        options=app.check_options(request.get("options") or {}, cwd, file),
+        options=choices.check(request.get("options") or {}, "options", {"cwd": cwd, "file": file}),
         resources=OptionSchema(spawner.options_schema()).check(
             request.get("resources") or {}, "resources", {"cwd": cwd}
         ),

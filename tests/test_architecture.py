@@ -27,7 +27,7 @@ LAYERS = [
     {"polling", "forgetting"},
     {"ledger", "offers", "following", "hooks"},
     {"launching", "connections", "places", "remains", "usage"},
-    {"project_apps"},
+    {"project_apps", "finding"},
     {"ownership", "preferences", "project", "secrets", "trust"},
     {"store", "apps", "spawners.base", "spawners.process", "validation", "readiness"},
     {"reaching"},

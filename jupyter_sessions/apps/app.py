@@ -19,6 +19,7 @@ from jsonschema.exceptions import best_match
 from ..options import OptionSchema, SchemaProblem
 from ..plain import NotPlain, as_text, check_plain
 from ..sentences import shorten
+from .finders import Finder
 from .snapshot import Snapshot
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -136,6 +137,8 @@ class App:
     snapshot
         Its folder as it was trusted: each session gets a copy, as its ``{app_dir}``. None for an
         app that runs from its `directory`.
+    finders
+        Of options whose choices a function of its author's finds out, that function.
     folders
         Where its icon and what is written about it are looked for, first to last; its `directory`
         if empty.
@@ -183,6 +186,7 @@ class App:
     prepare: Prepare | None = field(default=None, compare=False)
     project: str = ""
     snapshot: Snapshot | None = None
+    finders: Mapping[str, Finder] = field(default_factory=dict, compare=False)
     folders: tuple[Path, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     definition: Mapping[str, Any] = field(default_factory=dict)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .app import AppError
+from .app import App, AppError
+from .finders import Finder
 from .folders import Broken, Definition, parse
 
 
@@ -21,11 +24,31 @@ def defined(definition: Any, origin: str, name: str, directory: Path | None = No
     directory
         The app's folder, if it has one.
     """
+    finders: dict[str, Finder] = {}
     try:
-        text = json.dumps(definition)
+        text = json.dumps(_without_functions(definition, finders))
     except (TypeError, ValueError, RecursionError) as error:
         return Broken(name, origin, f"is not plain data: {error}")
-    return _parse(text, origin, name, directory)
+    found = _parse(text, origin, name, directory)
+    return replace(found, finders=finders) if finders and isinstance(found, App) else found
+
+
+def _without_functions(value: Any, finders: dict[str, Finder], option: str = "") -> Any:
+    """`value` with a word for each function of ``x-choices-from``, which goes into `finders`.
+
+    Parameters
+    ----------
+    option
+        The key that `value` stands under: the option's name, where it is one's schema.
+    """
+    if isinstance(value, Mapping):
+        if callable(function := value.get("x-choices-from")):
+            finders[option] = function
+            value = {**value, "x-choices-from": "function"}
+        return {k: _without_functions(v, finders, str(k)) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_functions(item, finders, option) for item in value]
+    return value
 
 
 @lru_cache(1000)  # by its text: what has not changed is checked once

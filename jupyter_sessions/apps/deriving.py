@@ -81,6 +81,7 @@ def derive(derived: Derived, base: App) -> App:
         folders=(*folders, *base.picture_folders),
         icon_file=base.icon_file,
         notice=base.notice,
+        finders=base.finders,
         origins=origins,
     )
 

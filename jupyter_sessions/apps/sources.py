@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -101,7 +102,8 @@ def _of_value(value: Any, plugin: Plugin, depth: int = 0) -> Iterator[Definition
     """The apps that an entry point gives, in any of the forms that it may give them."""
     match value:
         case App():
-            yield defined(value.definition, plugin.origin, plugin.name, value.directory)
+            found = defined(value.definition, plugin.origin, plugin.name, value.directory)
+            yield replace(found, finders=value.finders) if isinstance(found, App) else found
         case Mapping():
             yield defined(value, plugin.origin, plugin.name)
         case str() | os.PathLike():

@@ -169,6 +169,8 @@ export interface IForm {
   readonly project: { readonly origin: string; readonly problem: string } | null;
   readonly presets: { readonly [name: string]: IChoices };
   readonly limits: { readonly max_timeout: number | null };
+  /** Fields whose choices could not be found out, and why. */
+  readonly unknown: readonly { readonly field: string; readonly message: string }[];
   /** Why what was remembered, and the presets, cannot be read; empty if they can. */
   readonly problem?: string;
 }

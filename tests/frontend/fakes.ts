@@ -96,6 +96,7 @@ export function form(changes: Partial<IForm> = {}): IForm {
     project: null,
     presets: {},
     limits: { max_timeout: null },
+    unknown: [],
     ...changes
   };
 }

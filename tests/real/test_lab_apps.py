@@ -120,3 +120,48 @@ def test_an_app_of_a_project_runs_once_it_is_trusted(
     window.tile("Dashboard").click()
     expect(window.dialog).to_contain_text("It has changed since you trusted it.")
     page.keyboard.press("Escape")
+
+
+def test_long_lists_can_be_filtered_and_fixed_options_are_seen(
+    window: Lab, home: Home, server: JupyterServer, results: Path
+) -> None:
+    lab.theme(home, THEMES["light"])
+    names = [f"module-{n:02}" for n in range(40)]
+    options = {
+        "properties": {
+            "module": {"type": "string", "title": "Module", "enum": names, "default": names[0]},
+            "hours": {
+                "type": "integer",
+                "title": "Hours",
+                "default": 4,
+                "x-fixed": True,
+                "x-unit": "h",
+            },
+            "kernel": {"type": "string", "title": "Kernel", "x-choices-from": "kernels"},
+            "room": {"type": "string", "title": "Room", "x-choices-from": "spawner:rooms"},
+        }
+    }
+    command = ["{python}", "{app_dir}/page.py", "{socket}", "{module} {hours} {kernel}"]
+    write_app(
+        home.path / ".jupyter/jupyter_sessions/apps",
+        "found",
+        title="Found out",
+        options=options,
+        command=command,
+    )
+    window.open().tile("Found out").click()
+    dialog = window.dialog
+    select = dialog.get_by_role("combobox", name="Module")
+    expect(select.locator("option")).to_have_count(40)
+    dialog.get_by_role("searchbox", name="Filter Module").fill("-37")
+    expect(select.locator("option")).to_have_count(2)  # with the one that is chosen
+    select.select_option(label="module-37")
+    hours = dialog.get_by_label("Hours")
+    assert hours.get_attribute("readonly") is not None
+    expect(dialog).to_contain_text("it cannot be changed here")
+    expect(dialog).to_contain_text("has no resource rooms")
+    dialog.get_by_role("combobox", name="Kernel").select_option(label="Python 3 (ipykernel)")
+    assert violations(window, ".jp-sessions-launch .jp-Dialog-content") == []
+    window.page.screenshot(path=results / "lab-found-choices.png")
+    dialog.get_by_role("button", name="Start", exact=True).click()
+    expect(window.frame().get_by_role("heading")).to_have_text("module-37 4 python3")

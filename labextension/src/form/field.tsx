@@ -83,10 +83,25 @@ export function Remarks({
           {description}
         </div>
       )}
+      <Unknown field={field} />
       <Origin field={field} />
       <Errors field={field} />
     </>
   );
+}
+
+/** Why there is nothing to choose from. */
+function Unknown({ field }: { field: string }): React.JSX.Element | null {
+  const { state } = useForm();
+  const problem = state.form.unknown.find(each => each.field === field);
+  return problem ? (
+    <div className="jp-sessions-form-description" role="note">
+      {state.trans.__(
+        'Type what you know: the choices could not be found out (%1).',
+        problem.message
+      )}
+    </div>
+  ) : null;
 }
 
 /** Where a value comes from that people have not typed now, and the way back from it. */

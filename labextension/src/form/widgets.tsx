@@ -15,6 +15,7 @@ import {
 import * as React from 'react';
 import { fieldOf, unitId, useField, useForm, type IFieldState } from './context';
 import { isItem, itemLabel, labelOf, nameOf } from './labels';
+import { OWN_KEYS } from './presets';
 
 type Known =
   | 'id'
@@ -171,10 +172,14 @@ function Checkbox(props: IProps): React.JSX.Element {
   );
 }
 
+/** So many choices can be filtered. */
+const LONG = 30;
+
 function Select(props: IProps): React.JSX.Element {
   const { id, value, options, required, disabled, readonly, schema, multiple } = props;
   const { aria, field } = useWidget(props);
   const { trans } = useForm().state;
+  const [filter, setFilter] = React.useState('');
   if (multiple) {
     return <Checkboxes {...props} />;
   }
@@ -184,6 +189,11 @@ function Select(props: IProps): React.JSX.Element {
   const of = field.replace(/__(oneof|anyof)_select$/, '');
   const isAlternative = of !== field;
   const isPart = !of.includes('.');
+  const words = filter.toLowerCase().split(/\s+/);
+  const isSought = (label: string): boolean =>
+    words.every(word => label.toLowerCase().includes(word));
+  const isLong = enumOptions.length >= LONG;
+  const name = labelOf(props.label, field);
   // What is required and set cannot be unset.
   const hasNone = index === undefined || (!required && schema.default === undefined);
   return (
@@ -192,6 +202,20 @@ function Select(props: IProps): React.JSX.Element {
         <label className="jp-sessions-form-label" htmlFor={id}>
           {isPart ? trans.__('Kind') : labelOf(props.label, of)}
         </label>
+      )}
+      {isLong && !readonly && (
+        <input
+          type="search"
+          className={`jp-mod-styled jp-sessions-form-filter ${OWN_KEYS}`}
+          aria-label={trans.__('Filter %1', name)}
+          aria-controls={id}
+          placeholder={trans.__('Filter %1 choices', enumOptions.length)}
+          value={filter}
+          disabled={disabled}
+          spellCheck={false}
+          autoComplete="off"
+          onChange={({ target }) => setFilter(target.value)}
+        />
       )}
       <HTMLSelect
         id={id}
@@ -207,11 +231,13 @@ function Select(props: IProps): React.JSX.Element {
         {...aria}
       >
         {hasNone && !isAlternative && <option value="">—</option>}
-        {enumOptions.map((option, i) => (
-          <option key={i} value={String(i)}>
-            {option.label}
-          </option>
-        ))}
+        {enumOptions.map((option, i) =>
+          !isLong || String(i) === index || isSought(option.label) ? (
+            <option key={i} value={String(i)}>
+              {option.label}
+            </option>
+          ) : null
+        )}
       </HTMLSelect>
     </div>
   );
