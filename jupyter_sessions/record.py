@@ -10,8 +10,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from .actions import actions
 from .routes import Address
-from .session import ENDED, Session, State, actions
+from .session import ENDED, Session, State
 
 VERSION = 1
 """The schema of ``session.json``. A reader refuses a newer one rather than guess."""

@@ -23,7 +23,10 @@ file                by       content
                              clean, timeout}`` (templates of command lines, and seconds that
                              each may take)
 ``lock``            runner   held (flock) for as long as the runner lives
-``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``
+``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``, and
+                             ``job``, the id of the batch job that it runs in, if
+                             ``launch.json`` names the variable with it: ``job_variable``
+``runner.py``       prepare  this file, for a job on a machine that sees nothing else of ours
 ``started.json``    runner   ``started`` (epoch), ``pid`` of the app, ``deadline`` (epoch or null),
                              ``temporary`` (a directory to remove at the end, or null)
 ``connection.json`` runner   the same and ``address``; written when the app listens, not before
@@ -1611,6 +1614,10 @@ def supervise(directory: str) -> None:
     if lock.held is False or os.path.lexists(os.path.join(directory, "exit.json")):
         return
     identity = dict(machine(), pid=os.getpid(), started=start_time(os.getpid()))
+    with contextlib.suppress(OSError, ValueError):
+        launch = read_json(os.path.join(directory, "launch.json"))
+        if launch.get("job_variable"):
+            identity["job"] = os.environ.get(str(launch["job_variable"]))
     try:
         write_json(os.path.join(directory, "runner.json"), identity, exclusive=True)
     except FileExistsError:
@@ -1699,9 +1706,11 @@ def prepare(payload: Json) -> Json:
     Parameters
     ----------
     payload
-        What goes into ``launch.json`` (see there), ``directory``: absolute; made if need be, and
-        ``make``: other directories to make, mode 0700, or nothing. In ``gate`` (see ``gate.py``),
-        ``files`` are those of the gate by name; an earlier call's count.
+        What goes into ``launch.json`` (see there), ``directory``: absolute; made if need be,
+        ``make``: other directories to make, mode 0700, or nothing, and ``copy``: whether to put
+        this file there, as ``runner.py``, for a machine that sees nothing else of ours. In
+        ``gate`` (see ``gate.py``), ``files`` are those of the gate by name; an earlier call's
+        count.
 
     Returns
     -------
@@ -1717,7 +1726,7 @@ def prepare(payload: Json) -> Json:
     """
     launch = dict(payload)
     directory, others = str(launch.pop("directory")), launch.pop("make", None) or []
-    mark = _mark(launch)
+    copy, mark = launch.pop("copy", False), _mark(launch)
     if not os.path.isabs(directory) or not re.match(r"[\w-]+\.\d+\Z", mark):
         raise RunnerError(f"{directory!r} or {mark!r} is not fit for an attempt.")
     for path in [directory, *others]:
@@ -1731,6 +1740,9 @@ def prepare(payload: Json) -> Json:
                 write_file(os.path.join(directory, name), text.encode("utf-8"), exclusive=True)
     with contextlib.suppress(FileExistsError):
         write_json(os.path.join(directory, "launch.json"), launch, exclusive=True)
+    if copy:
+        with open(os.path.abspath(__file__), "rb") as file:
+            write_file(os.path.join(directory, "runner.py"), file.read())
     return {"directory": directory}
 
 
@@ -1782,17 +1794,18 @@ def poll(payload: Json) -> Json:
         ``statuses``: for each directory a dict with ``status`` (*absent*: there is no runner yet;
         *starting*: the app does not listen yet; *alive*; *ended*; *unknown*: whether it lives
         cannot be seen from here, but what it wrote is told), ``address, started, deadline, pid,
-        hostname, message``, ``told`` (what the app tells of itself, see `read_told`) and ``exit``,
-        the content of ``exit.json``, made up if nobody was left to write one (``reason`` is
-        ``runner_lost`` or ``host_restarted``).
+        hostname, message``, ``told`` (what the app tells of itself, see `read_told`), ``ran``
+        (whether a runner ever began), ``asked`` (whether it was asked to stop), ``job`` (see
+        ``runner.json``) and ``exit``, the content of ``exit.json``, made up if nobody was left to
+        write one (``reason`` is ``runner_lost`` or ``host_restarted``).
     """
     here = machine()
     return {"statuses": {path: _status(path, here) for path in payload["directories"]}}
 
 
 def _status(directory: str, here: Json) -> Json:
-    keys = ("address", "started", "deadline", "pid", "exit", "hostname", "message", "told")
-    status = dict.fromkeys(keys)  # type: Json
+    keys = "address started deadline pid exit hostname message told ran asked job"
+    status = dict.fromkeys(keys.split())  # type: Json
     try:
         status["status"] = _fill_status(status, directory, here)
     except FileNotFoundError:
@@ -1820,6 +1833,7 @@ def _fill_status(status: Json, directory: str, here: Json) -> str:
         raise FileNotFoundError(directory)
     runner = read("runner.json") if "runner.json" in names else dict(here, pid=0, started=0)
     status["hostname"] = str(runner["hostname"])
+    status.update(ran="runner.json" in names, asked="stop" in names, job=runner.get("job"))
     if is_alive(runner, here):
         if "exit.json" in names:
             return "alive"  # it has said all, and is gone a moment later

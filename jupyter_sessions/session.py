@@ -26,6 +26,7 @@ from typing import Any
 
 from .errors import Conflict, IllegalMove
 from .routes import Address
+from .timelimits import ENDS_STEP, expiry, lifetime, moved
 from .told import NOTHING, Told
 
 Handle = Mapping[str, Any]
@@ -70,6 +71,8 @@ WAITS = "Waiting for the app to answer."
 ENDED = frozenset({State.STOPPED, State.FAILED})
 ASKED = frozenset({"stopped", "timeout", "restart"})
 """Reasons of an end that somebody asked for, or that was agreed upon."""
+STOPPED_BY = frozenset({"stopped", "timeout", "walltime", "cancelled"})
+"""Reasons of an end by somebody, or by the clock: nothing is wrong with the app."""
 ALIVE = frozenset({State.STARTING, State.RUNNING, State.SUSPENDED})
 """States in which the app's process exists, as far as is known."""
 
@@ -107,6 +110,11 @@ class Report:
         When the app's process began.
     told
         What the app says of itself; None if the spawner cannot know.
+    ends
+        When its place is taken from it, whatever its timeout: the end of a batch job's time.
+    again
+        Of an ended one: whether the next attempt is to begin by itself. Its place was taken by
+        somebody else, or is gone; nothing is wrong with the app.
     """
 
     status: Status
@@ -117,6 +125,8 @@ class Report:
     host: str = ""
     started: datetime | None = None
     told: Told | None = None
+    ends: datetime | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,7 @@ class Attempt:
     ready: datetime | None = None
     ended: datetime | None = None
     expires: datetime | None = None
+    ends: datetime | None = None  # when its place is taken from it: see `Report.ends`
     limit: float | None = None  # the timeout that the app's supervisor knows of
     warned: datetime | None = None  # the `expires` that people were last warned of
     prepared: bool = False  # the app's before hook has run
@@ -230,6 +241,11 @@ class Session:
         return self.state in ENDED and self.wanted_attempt <= self.attempt.number
 
     @property
+    def lifetime(self) -> float | None:
+        """Seconds from its start at which its supervisor has to end it; None for no limit."""
+        return lifetime(self.attempt.started, self.timeout, self.attempt.ends)
+
+    @property
     def prefix(self) -> str:
         """Its URL path at the server that launched it, with a slash at the end."""
         return f"{self.base_url}sessions/{self.id}/"
@@ -265,6 +281,8 @@ def move(session: Session, state: State, **changes: Any) -> Session:
 
 PAST_KEPT = 20
 """How many attempts before the present one are remembered: enough to see a pattern."""
+AGAIN_MOST = 3
+"""How many attempts in a row may begin by themselves without the app ever having answered."""
 
 
 def begin_attempt(session: Session, now: datetime) -> Session:
@@ -287,12 +305,18 @@ def limit(session: Session, timeout: float | None) -> Session:
     Raises
     ------
     Conflict
-        If it has ended.
+        If it has ended, or if what it runs in ends before.
     """
     if session.ended:
         raise Conflict("This session has ended: its time limit cannot be changed.", reason="ended")
-    expires = expiry(session.attempt.started, timeout)
-    return replace(session, timeout=timeout).now(expires=expires)
+    started, ends = session.attempt.started, session.attempt.ends
+    wanted = expiry(started, timeout)
+    if wanted is not None and ends is not None and wanted > ends + ENDS_STEP:
+        raise Conflict(
+            f"The time of its job ends at {ends:%Y-%m-%d %H:%M} UTC: it cannot run longer.",
+            reason="walltime",
+        )
+    return replace(session, timeout=timeout).now(expires=expiry(started, timeout, ends))
 
 
 class Step(StrEnum):
@@ -317,7 +341,7 @@ def needed(session: Session) -> Step | None:
     held = attempt.told.ready is False
     if attempt.state is State.STARTING and attempt.address is not None and not held:
         return Step.PROBE
-    if attempt.state in ALIVE and attempt.limit != session.timeout:
+    if attempt.state in ALIVE and attempt.limit != session.lifetime:
         return Step.LIMIT
     return Step.POLL
 
@@ -371,7 +395,8 @@ def _learn(session: Session, seen: Seen, now: datetime) -> Session:
     if report.status in (Status.STARTING, Status.ALIVE):
         started = attempt.started or report.started or now
         facts["started"] = started
-        facts["expires"] = expiry(started, session.timeout)
+        facts["ends"] = moved(attempt.ends, report.ends)
+        facts["expires"] = expiry(started, session.timeout, facts["ends"])
     if report.status is Status.ENDED and report.exit_code is not None:
         facts["exit_code"] = report.exit_code
     return session.now(**facts)
@@ -385,11 +410,6 @@ def _listen(attempt: Attempt, told: Told, now: datetime) -> dict[str, Any]:
     if attempt.outcome is None and attempt.told.message and not told.message:
         facts["message"] = "" if attempt.state is State.RUNNING else WAITS
     return facts
-
-
-def expiry(started: datetime | None, timeout: float | None) -> datetime | None:
-    """When an app that began at `started` and may live `timeout` seconds has to end."""
-    return None if started is None or timeout is None else started + timedelta(seconds=timeout)
 
 
 def _ending(session: Session, seen: Seen, now: datetime, ready_timeout: float) -> Session | None:
@@ -423,17 +443,26 @@ def _ending(session: Session, seen: Seen, now: datetime, ready_timeout: float) -
 
 def _ended_by_itself(session: Session, report: Report) -> Session:
     """The end of an app that nobody here had stopped yet."""
-    if session.target is Target.STOPPED or report.reason in ("stopped", "timeout"):
+    wanted = session.target is Target.RUNNING and session.wanted_attempt == session.attempt.number
+    if report.again and wanted and not _in_vain(session):
+        session = replace(session, wanted_attempt=session.attempt.number + 1)
+        return _stop(session, State.STOPPED, report.reason, report.message)
+    if session.target is Target.STOPPED or report.reason in STOPPED_BY:
         reason = report.reason or "stopped"
         return _stop(session, State.STOPPED, reason, report.message or "Stopped.")
-    if session.state is State.RUNNING and report.exit_code == 0:
-        return _stop(session, State.STOPPED, "exited", report.message or "The app ended.")
-    reason = report.reason or "exited"
-    message = report.message
+    reason, message = report.reason or "exited", report.message
+    if session.state is State.RUNNING and report.exit_code == 0 and reason == "exited":
+        return _stop(session, State.STOPPED, "exited", message or "The app ended.")
     if report.exit_code is not None and reason == "exited":
         when = "" if session.state is State.RUNNING else " before it was ready"
         message = f"The app ended with code {report.exit_code}{when}."
     return _stop(session, State.FAILED, reason, message or "The app ended.")
+
+
+def _in_vain(session: Session) -> bool:
+    """Whether so many attempts in a row came to nothing that one more makes no sense."""
+    latest = (*session.past, session.attempt)[-AGAIN_MOST:]
+    return len(latest) == AGAIN_MOST and all(attempt.ready is None for attempt in latest)
 
 
 def _stop(session: Session, outcome: State, reason: str, message: str) -> Session:
@@ -469,17 +498,3 @@ def _forward(session: Session, seen: Seen, now: datetime) -> Session:
 def fail(session: Session, reason: str, message: str) -> Session:
     """`session` on its way out because it could not be started. Called by the manager."""
     return _stop(session, State.FAILED, reason, message)
-
-
-def actions(session: Session) -> list[str]:
-    """What people may do with `session` now, in the order in which a menu shows it."""
-    if session.ended:
-        return ["restart", "logs", "rename", "delete"]
-    possible = ["logs", "stop", "rename", "delete"]
-    if session.state is not State.STOPPING and session.target is Target.RUNNING:
-        possible.insert(1, "restart")
-        if session.timeout is not None:
-            possible.insert(1, "extend")
-    if session.state is State.RUNNING:
-        possible.insert(0, "open")
-    return possible

@@ -403,8 +403,12 @@ class Steps:
         async with self._limits.setdefault(session_id, asyncio.Lock()):
             now = await asyncio.to_thread(self._ledger.store.read, session_id)
             number, told = now.attempt.number, now.attempt.limit
-            while now.timeout != told and now.state in ALIVE and now.attempt.handle is not None:
-                told = now.timeout
+            while (
+                (limit := now.lifetime) != told
+                and now.state in ALIVE
+                and now.attempt.handle is not None
+            ):
+                told = limit
                 await self._spawners[now.spawner].limit(now.attempt.handle, told)
                 now = await asyncio.to_thread(self._ledger.store.read, session_id)
             if told != now.attempt.limit:
@@ -446,9 +450,10 @@ class Steps:
 
     def _warning_due(self, session: Session) -> bool:
         attempt = session.attempt
-        if attempt.expires is None or session.timeout is None or attempt.state not in ALIVE:
+        life = session.lifetime
+        if attempt.expires is None or life is None or attempt.state not in ALIVE:
             return False
-        ahead = timedelta(seconds=min(self._settings.timeout_warning, session.timeout / 2))
+        ahead = timedelta(seconds=min(self._settings.timeout_warning, life / 2))
         return attempt.warned != attempt.expires and utc_now() >= attempt.expires - ahead
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_sessions.errors import IllegalMove
+from jupyter_sessions.actions import actions
+from jupyter_sessions.errors import Conflict, IllegalMove
 from jupyter_sessions.routes import Address
 from jupyter_sessions.session import (
     ENDED,
@@ -22,10 +23,10 @@ from jupyter_sessions.session import (
     Status,
     Step,
     Target,
-    actions,
     advance,
     begin_attempt,
     fail,
+    limit,
     move,
     needed,
     new_id,
@@ -425,3 +426,74 @@ def test_silence_changes_no_state(
     seen = Seen(asked=asked, ready=ready if state is not S else None)
     after = far(session, seen, NOW + timedelta(seconds=seconds))
     assert after.now(unreachable_since=None) == session
+
+
+# What a queue does to an attempt ------------------------------------------------------------------
+
+
+def lost(reason: str = "preempted") -> Seen:
+    return report(Status.ENDED, reason=reason, message="It lost its place.", again=True)
+
+
+@pytest.mark.parametrize("state", [Q, S, R])
+def test_what_lost_its_place_begins_again_under_the_same_id(state: State) -> None:
+    session = at(state)
+    leaving = advance(session, lost(), NOW)
+    assert (leaving.state, leaving.attempt.outcome) == (STOPPING, STOPPED)
+    assert (leaving.attempt.reason, leaving.attempt.message) == ("preempted", "It lost its place.")
+    over = advance(leaving.now(stop_sent=True), report(Status.ENDED), NOW)
+    assert over.attempt.message == "It lost its place."
+    again = advance(over, Seen(), NOW)
+    assert (again.id, again.state, again.attempt.number) == (session.id, C, 2)
+    assert again.past[0].reason == "preempted"
+
+
+def test_what_was_to_stop_does_not_begin_again() -> None:
+    leaving = advance(at(R, target=Target.STOPPED), lost(), NOW)
+    assert leaving.wanted_attempt == leaving.attempt.number
+
+
+def test_what_never_answers_is_not_begun_again_for_ever() -> None:
+    session = at(S)
+    for _ in range(2):
+        over = advance(advance(session, lost(), NOW).now(stop_sent=True), lost(), NOW)
+        begun = advance(over, Seen(), NOW)
+        session = begun.now(state=S, handle=HANDLE, submitted=True, started=NOW)
+    assert session.attempt.number == 3
+    given_up = advance(session, lost(), NOW)
+    assert (given_up.attempt.outcome, given_up.wanted_attempt) == (FAILED, 3)
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("walltime", STOPPED),
+        ("cancelled", STOPPED),
+        ("out_of_memory", FAILED),
+        ("queue_timeout", FAILED),
+        ("job_lost", FAILED),
+    ],
+)
+def test_a_scheduler_says_how_it_ended(reason: str, outcome: State) -> None:
+    seen = report(Status.ENDED, reason=reason, message="So it was.", exit_code=0)
+    leaving = advance(at(R), seen, NOW)
+    assert (leaving.attempt.outcome, leaving.attempt.reason) == (outcome, reason)
+    assert leaving.attempt.message == "So it was."
+
+
+def test_a_job_ends_when_its_time_is_up_whatever_the_timeout() -> None:
+    ends = NOW + timedelta(minutes=50)
+    session = advance(at(R, timeout=3600.0, limit=3600.0), report(Status.ALIVE, ends=ends), NOW)
+    assert session.attempt.expires == ends
+    assert session.lifetime == 3000
+    assert needed(session) is Step.LIMIT, "its supervisor has to hear of it"
+    assert needed(session.now(limit=3000.0)) is Step.POLL
+    assert "extend" not in actions(session)
+    with pytest.raises(Conflict, match="cannot run longer"):
+        limit(session, 3100)
+    assert limit(session, 600).attempt.expires == NOW + timedelta(minutes=10)
+    assert limit(session, None).attempt.expires == ends
+    jitter = advance(session, report(Status.ALIVE, ends=ends + timedelta(seconds=5)), NOW)
+    assert jitter.attempt.ends == ends
+    longer = advance(session, report(Status.ALIVE, ends=ends + timedelta(hours=1)), NOW)
+    assert longer.attempt.expires == NOW + timedelta(hours=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -153,6 +154,34 @@ class Usage:
     memory: int
     processes: int
     samples: tuple[tuple[float, float, int], ...]
+
+
+async def runner_usage(host: Host, handles: Mapping[str, Handle]) -> Mapping[str, Usage]:
+    """What sessions under the runner use; their handles have the attempt's ``directory``.
+
+    Called by the `usage` of spawners whose apps run under the runner.
+    """
+    directories = {sid: str(h["directory"]) for sid, h in handles.items() if "directory" in h}
+    answer = await host.runner("usage", {"directories": list(directories.values())})
+    told: dict[str, Any] = answer["usages"]
+    usages = {sid: _usage(told.get(directory)) for sid, directory in directories.items()}
+    return {sid: usage for sid, usage in usages.items() if usage is not None}
+
+
+def _usage(told: Any) -> Usage | None:
+    """What the runner wrote; None if it is not there or not what it would write."""
+    try:
+        samples = tuple((_finite(at), _finite(cpu), int(mem)) for at, cpu, mem in told["samples"])
+        return Usage(_finite(told["cpu"]), int(told["memory"]), int(told["processes"]), samples)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _finite(value: Any) -> float:
+    """`value` as a number that JSON has."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{number} is not finite")
+    return number
 
 
 @runtime_checkable

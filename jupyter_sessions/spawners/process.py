@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from traitlets import default
 
 from ..routes import Address
 from ..session import Handle, Report, Status
-from .base import Launch, Spawner, Usage, runner_payload, told_of
+from .base import Launch, Spawner, Usage, runner_payload, runner_usage, told_of
 
 LOW = 10
 """Steps of niceness for a low priority: others' work then gets about nine tenths of a processor."""
@@ -82,11 +81,7 @@ class ProcessSpawner(Spawner):
         await self.host.runner("note", {"directory": handle["directory"], "line": line})
 
     async def usage(self, handles: Mapping[str, Handle]) -> Mapping[str, Usage]:
-        directories = {sid: str(h["directory"]) for sid, h in handles.items() if "directory" in h}
-        answer = await self.host.runner("usage", {"directories": list(directories.values())})
-        told: dict[str, Any] = answer["usages"]
-        usages = {sid: _usage(told.get(directory)) for sid, directory in directories.items()}
-        return {sid: usage for sid, usage in usages.items() if usage is not None}
+        return await runner_usage(self.host, handles)
 
     def options_schema(self) -> dict[str, Any]:
         return {"type": "object", "properties": {"priority": PRIORITY}}
@@ -106,22 +101,6 @@ def _report(status: Mapping[str, Any]) -> Report | None:
         return _read(status) if status["status"] in STATUSES else None
     except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
         return None  # its files were tampered with: the other sessions go on
-
-
-def _usage(told: Any) -> Usage | None:
-    """What the runner wrote; None if it is not there or not what it would write."""
-    try:
-        samples = tuple((_finite(at), _finite(cpu), int(mem)) for at, cpu, mem in told["samples"])
-        return Usage(_finite(told["cpu"]), int(told["memory"]), int(told["processes"]), samples)
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        return None
-
-
-def _finite(value: Any) -> float:
-    """`value` as a number that JSON has."""
-    if not math.isfinite(number := float(value)):
-        raise ValueError(f"{number} is not finite")
-    return number
 
 
 def _read(status: Mapping[str, Any]) -> Report:

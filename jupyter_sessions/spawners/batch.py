@@ -1,0 +1,492 @@
+"""Sessions as jobs of a batch system: what Slurm, PBS and Grid Engine have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from traitlets import Bool, Dict, Float, List, TraitError, Unicode, default, validate
+
+from ..errors import SpawnerError, Unreachable
+from ..hosts.base import Completed
+from ..session import Handle, Report, Status
+from . import script
+from .base import Launch, Spawner, Usage, runner_payload, runner_usage
+from .choices import Choices, Offered, said
+from .directives import (
+    HOURS,
+    Schema,
+    check_arguments,
+    check_configuration,
+    own_arguments,
+    schema_of,
+)
+from .jobs import TOO_MUCH, UNSEEN, Job, Phase, margin_of, report_of
+
+AGAIN = 1.0
+"""Seconds between two queries when what is known cannot be all."""
+LATELY = 60.0
+"""Seconds after a submission or a stop in which the runners are looked at with each poll."""
+CANCEL_GRACE = 10.0
+"""Seconds beyond its own grace that a runner may take to end its job before that is cancelled."""
+
+
+TOLD = 30
+"""Lines at the end of a job's output in which a scheduler may have said why it ended it."""
+OUT_OF_MEMORY = re.compile(
+    rb"exceeded (job )?memory limit|oom[-_]kill|job killed: \w*mem .* exceeded limit", re.IGNORECASE
+)
+
+
+class BatchSpawner(Spawner):
+    """Submits a job that runs ``runner.py supervise``; the runner starts and supervises the app.
+
+    The attempt's directory has to be seen by the host that submits and by the nodes: that is how
+    the runner tells what it does, and how it is told. A job is one attempt, and carries its name;
+    what is put back into the queue ends by itself, and the session's next attempt is submitted.
+
+    Subclasses say how a job is submitted, asked about, found and cancelled. All commands run on
+    `host`, so that a cluster behind a login node needs no class of its own.
+    """
+
+    system: ClassVar[str] = "batch"
+    """What people call it."""
+    job_variable: ClassVar[str] = ""
+    """The variable of a job's environment that has its id."""
+    built_in: ClassVar[Mapping[str, Schema]] = {"hours": HOURS}
+    """The options there are by themselves."""
+
+    poll_interval = Float(
+        1,
+        min=0.05,
+        help="""Seconds between looks at sessions that start or stop, at their files only. All
+        others are looked at each `query_interval`.""",
+    ).tag(config=True)
+    query_interval = Float(
+        10,
+        min=0.05,
+        help="""Seconds between two status queries to the scheduler, each about all sessions at
+        once. Lower notices sooner what only the scheduler knows, and is more work for it.""",
+    ).tag(config=True)
+    queue_timeout = Float(
+        None,
+        allow_none=True,
+        min=0,
+        help="""Seconds that a job may wait in the queue before it is cancelled; None for no
+        limit. Time in the queue never counts against the app's own `ready.timeout`.""",
+    ).tag(config=True)
+    python = Unicode(
+        "python3",
+        help="""The Python (3.6 or later) that runs the supervisor on the nodes: a name on the
+        PATH of jobs there, or an absolute path.""",
+    ).tag(config=True)
+    directory = Unicode(
+        help="""Where attempts keep their files, if homes are not shared with the nodes: an
+        absolute path that the host and the nodes both see; `{user}` is the user's name. Empty for
+        the usual place below the home.""",
+    ).tag(config=True)
+    script_template = Unicode(
+        script.TEMPLATE,
+        help="""The job's script. `{command}` runs the session, and has to be there; `{prologue}`
+        are the lines of that trait; `{name}`, `{session}`, `{attempt}`, `{directory}` and the
+        options (`{partition}`, …) may be. `{{` and `}}` are braces; `${NAME}` is the shell's.""",
+    ).tag(config=True)
+    prologue = Unicode(
+        help="""Lines of shell to run in the job before the session: `module load …`.""",
+    ).tag(config=True)
+    directives = Dict(
+        help="""What people may ask for, by option: parts of a JSON Schema that go over the
+        built-in one (`{"gpus": {"maximum": 4}}`), or False to take the option away. Options of
+        your own need an `argument`: `{"licenses": {"type": "string", "argument":
+        "--licenses={}"}}`.""",
+    ).tag(config=True)
+    fixed = Dict(
+        help="""Values of options that are decided, and not shown: `{"account": "x"}`.""",
+    ).tag(config=True)
+    extra = List(
+        Unicode(),
+        help="""Arguments that are added to each submission as they are.""",
+    ).tag(config=True)
+    export_environment = Bool(
+        True,
+        help="""Whether jobs get the environment of the submitting side, without what is
+        Jupyter's own. Off, they begin with what the nodes give.""",
+    ).tag(config=True)
+    resubmit = Bool(
+        True,
+        help="""Whether a session whose job was preempted, put back into the queue, or lost with
+        its node, is submitted again by itself. Its URL stays the same.""",
+    ).tag(config=True)
+    walltime_margin = Float(
+        60,
+        min=0,
+        help="""Seconds before the end of the job's time at which the session is ended in good
+        order (a tenth of the time for short jobs).""",
+    ).tag(config=True)
+    choices_interval = Float(
+        300,
+        min=1,
+        help="""Seconds for which what the scheduler offers (queues, accounts, limits) is kept.""",
+    ).tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._offered = Offered(self.ask_choices, lambda: self.choices_interval, self.log)
+        # What was learnt last. Nothing is decided by it that could not be learnt again.
+        self._jobs: dict[str, Job] = {}
+        self._queried = self._looked = self._lively = float("-inf")
+        self._reports: dict[str, Report] = {}
+        self._about: set[str] = set()
+        self._stops: dict[str, float] = {}
+        self._account = ""
+
+    @default("title")
+    def _title(self) -> str:
+        return self.name
+
+    @validate("directives")
+    def _check_directives(self, proposal: Any) -> Any:
+        if wrong := check_configuration(proposal["value"], self.built_in):
+            raise TraitError(wrong)
+        return proposal["value"]
+
+    @validate("directory")
+    def _check_directory(self, proposal: Any) -> Any:
+        if proposal["value"] and not proposal["value"].startswith("/"):
+            raise TraitError("directory has to be an absolute path, or empty")
+        return proposal["value"]
+
+    # What each scheduler says in its own way -------------------------------------------------
+
+    @abstractmethod
+    async def submit(
+        self, name: str, source: bytes, values: Mapping[str, Any], directory: str
+    ) -> str:
+        """Submit the script `source` as the job `name`, and return its id.
+
+        Parameters
+        ----------
+        values
+            What is asked for, by option, `fixed` included; ``seconds`` is the time that the job
+            may take, or None.
+        directory
+            The attempt's, on the host: the job's output goes into the file ``log`` there.
+
+        Raises
+        ------
+        SpawnerError
+            With the scheduler's own sentence.
+        Unreachable
+            If it did not answer. It may have taken the job: `named` tells.
+        """
+
+    @abstractmethod
+    async def query(self, ids: Sequence[str]) -> Mapping[str, Job]:
+        """The jobs `ids` of the user, by id: one command for all of them, more for those that are
+        no longer in the queue.
+
+        Leave out those about which nothing is known; say `Phase.GONE` only if the scheduler does.
+
+        Raises
+        ------
+        Unreachable
+            If it did not answer.
+        """
+
+    @abstractmethod
+    async def named(self, name: str) -> list[str]:
+        """The ids of the user's jobs called `name` that have not ended, and of the last that has,
+        if the scheduler still knows it; those that have not ended come first.
+
+        Raises
+        ------
+        Unreachable
+        """
+
+    @abstractmethod
+    async def cancel(self, ids: Sequence[str]) -> None:
+        """Cancel jobs, with one command. Harmless for those that are over.
+
+        Raises
+        ------
+        SpawnerError, Unreachable
+        """
+
+    async def ask_choices(self) -> Choices:
+        """What can be asked for now. Called in the background; see `Choices`."""
+        return Choices()
+
+    def job_name(self, launch: Launch) -> str:
+        """The name of an attempt's job: the session can be found by it, and only by it."""
+        return f"jupyter-sessions-{launch.session_id}-{launch.attempt}"
+
+    # A spawner -------------------------------------------------------------------------------
+
+    async def start(self, launch: Launch) -> AsyncIterator[Handle]:
+        directory, name = await self._directory(launch), self.job_name(launch)
+        handle: dict[str, Any] = {
+            "directory": directory,
+            "name": name,
+            "grace": launch.stop_grace,
+            "prepared": time.time(),
+        }
+        yield handle
+        known = {**self.built_in, **self.directives}
+        values = {**dict.fromkeys(known), **launch.resources, **self.fixed}
+        check_arguments(values)
+        seconds = self._seconds(values, launch.timeout)
+        if seconds is not None:
+            most = seconds - margin_of(seconds, self.walltime_margin)
+            timeout = most if launch.timeout is None else min(launch.timeout, most)
+            launch = replace(launch, timeout=timeout)
+        payload = runner_payload(await self.placed(launch), directory)
+        await self.host.runner(
+            "prepare", {**payload, "job_variable": self.job_variable, "copy": True}
+        )
+        command = [self.python, "-I", "-S", f"{directory}/runner.py", "supervise", directory]
+        names = {
+            "name": name,
+            "session": launch.session_id,
+            "attempt": str(launch.attempt),
+            "directory": directory,
+        }
+        source = script.fill(self.script_template, command, values, names, self.prologue)
+        job = await self.submit(name, source, {**values, "seconds": seconds}, directory)
+        self._stir()
+        yield {**handle, "job": job, "submitted": time.time()}
+
+    async def find(self, launch: Launch) -> Handle | None:
+        directory, name = await self._directory(launch), self.job_name(launch)
+        handle = {"directory": directory, "name": name, "grace": launch.stop_grace}
+        if ids := await self.named(name):
+            return {**handle, "job": ids[0]}
+        status = await self._status(directory)
+        if status.get("job"):  # it ran, and the scheduler has forgotten it since
+            return {**handle, "job": status["job"]}
+        return None
+
+    async def poll(self, handles: Mapping[str, Handle]) -> Mapping[str, Report]:
+        handles = {sid: handle for sid, handle in handles.items() if "directory" in handle}
+        now = time.monotonic()
+        lively = now - self._lively < LATELY
+        about = {str(handle["directory"]) for handle in handles.values()}
+        if about == self._about and not lively and now - self._looked < self.query_interval:
+            return self._reports
+        self._reports = dict(await self._look(handles))
+        self._looked, self._about = now, about
+        if any(r.status in (Status.STARTING, Status.ENDED) for r in self._reports.values()):
+            self._lively = now
+        return self._reports
+
+    async def stop(self, handle: Handle) -> None:
+        """Leave word for the runner; cancel what has none, or does not heed it."""
+        directory, name = str(handle["directory"]), str(handle.get("name") or "")
+        self._stir()
+        status = await self.host.runner("stop", {"directory": directory, "wait": 1.0})
+        first = self._stops.setdefault(directory, time.monotonic())
+        patience = float(handle.get("grace") or 0) + CANCEL_GRACE
+        heeds = status.get("ran") and time.monotonic() - first < patience
+        if heeds and (status.get("exit") or {}).get("reason") not in (None, *UNSEEN):
+            return  # the job ends with its runner
+        jobs = await self._open(handle, name)
+        pending = [job.id for job in jobs if job.phase is not Phase.RUNNING]
+        running = [job.id for job in jobs if job.phase is Phase.RUNNING]
+        if doomed := pending + ([] if heeds else running):
+            await self.cancel(doomed)
+            self._stir()
+
+    def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
+        return self.host.follow(f"{handle['directory']}/log", lines, follow)
+
+    async def note(self, handle: Handle, line: str) -> None:
+        await self.host.runner("note", {"directory": handle["directory"], "line": line})
+
+    async def limit(self, handle: Handle, timeout: float | None) -> None:
+        await self.host.runner("limit", {"directory": handle["directory"], "timeout": timeout})
+
+    async def usage(self, handles: Mapping[str, Handle]) -> Mapping[str, Usage]:
+        return await runner_usage(self.host, handles)
+
+    async def available(self) -> str:
+        await self._offered.look()
+        return self._offered.problem
+
+    def options_schema(self) -> dict[str, Any]:
+        choices, age = self._offered.choices, self._offered.age
+        built_in = {n: s for n, s in self.built_in.items() if choices.schemas.get(n, s) is not None}
+        chosen = {n: s for n, s in choices.schemas.items() if s is not None}
+        schema = schema_of(
+            built_in,
+            chosen,
+            {**self.restrictions(), **self.directives},
+            self.fixed,
+            choices.rules,
+            script.names_in(self.script_template),
+        )
+        if age is not None and chosen:
+            for name in chosen.keys() & schema["properties"].keys():
+                schema["properties"][name]["x-choices-age"] = round(age)
+            schema["description"] = f"What {self.system} offers, {said(age)}."
+        return schema
+
+    def restrictions(self) -> Mapping[str, Schema]:
+        """What traits of a subclass say about options: goes below `directives`."""
+        return {}
+
+    # Behind it -------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 40,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run a command of the scheduler on the host.
+
+        Raises
+        ------
+        SpawnerError
+            If it is not installed there.
+        Unreachable
+        """
+        return await self.host.run(argv, stdin=stdin, timeout=timeout, env=env)
+
+    async def account_name(self) -> str:
+        """The user's name on the host."""
+        if not self._account:
+            done = await self.run(["id", "-un"])
+            self._account = done.stdout.decode("utf-8", "replace").strip()
+            if done.code or not self._account:
+                raise Unreachable("The host does not say who the user is there (id -un).")
+        return self._account
+
+    def arguments_of_own(self, values: Mapping[str, Any]) -> list[str]:
+        """What the administrator adds to each submission."""
+        return [*own_arguments(self.directives, values), *self.extra]
+
+    def _seconds(self, values: Mapping[str, Any], timeout: float | None) -> float | None:
+        """How long the job may take: what was asked for, and no longer than the session."""
+        asked = None if values.get("hours") is None else 3600 * float(values["hours"])
+        # The session gets its whole time: what the job needs around it comes on top.
+        limits = [asked, None if timeout is None else timeout + max(60.0, self.walltime_margin)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _stir(self) -> None:
+        """Something has changed: what was learnt before is not worth keeping."""
+        self._lively = time.monotonic()
+        self._looked = self._queried = float("-inf")
+
+    async def _directory(self, launch: Launch) -> str:
+        if self.directory:
+            place = self.directory
+            if "{user}" in place:
+                place = place.replace("{user}", await self.account_name())
+            return f"{place.rstrip('/')}/{launch.session_id}/{launch.attempt}"
+        local = Path(launch.directory)
+        return await self.host.attempt_directory(local, launch.session_id, launch.attempt)
+
+    async def _status(self, directory: str) -> dict[str, Any]:
+        answer = await self.host.runner("poll", {"directories": [directory]})
+        status: dict[str, Any] = answer["statuses"].get(directory, {})
+        return status
+
+    async def _look(self, handles: Mapping[str, Handle]) -> Mapping[str, Report]:
+        """One look at all files, and one query if it is time, or if the files say something new.
+
+        The query comes after, so that a job is never older news than what its runner wrote.
+        """
+        directories = {sid: str(handle["directory"]) for sid, handle in handles.items()}
+        answer = await self.host.runner("poll", {"directories": list(directories.values())})
+        statuses = {sid: answer["statuses"].get(path, {}) for sid, path in directories.items()}
+        ids = {
+            sid: str(status.get("job") or handles[sid].get("job") or "")
+            for sid, status in statuses.items()
+        }
+        trouble: SpawnerError | None = None
+        before = self._queried
+        if self._due([i for i in ids.values() if i], statuses, ids):
+            try:
+                wanted = sorted({i for i in ids.values() if i})
+                self._jobs = dict(await self.query(wanted)) if wanted else {}
+                self._queried = time.monotonic()
+            except SpawnerError as error:
+                trouble, self._jobs, self._queried = error, {}, float("-inf")
+        reports = {}
+        for sid, status in statuses.items():
+            report = self._report(handles[sid], ids[sid], status, self._queried != before)
+            if report is not None:
+                reports[sid] = await self._explained(handles[sid], ids[sid], report)
+        if trouble is not None and not reports:
+            raise trouble
+        return reports
+
+    def _due(
+        self, wanted: Sequence[str], statuses: Mapping[str, Any], ids: Mapping[str, str]
+    ) -> bool:
+        age = time.monotonic() - self._queried
+        if age >= self.query_interval:
+            return True
+        if age < AGAIN:
+            return False
+        if any(job_id not in self._jobs for job_id in wanted):
+            return True
+        for sid, status in statuses.items():
+            job = self._jobs.get(ids[sid])
+            waits = job is not None and job.phase is Phase.PENDING
+            over = job is not None and job.phase in (Phase.ENDED, Phase.GONE)
+            if (waits and status.get("ran")) or (not over and status.get("exit")):
+                return True
+        return False
+
+    def _report(
+        self, handle: Handle, job_id: str, status: Mapping[str, Any], fresh: bool
+    ) -> Report | None:
+        now = datetime.now(UTC)
+        job = self._jobs.get(job_id)
+        if not job_id:  # stopped before it was submitted: the runner's files are all there is
+            job = Job(id="", phase=Phase.GONE) if status.get("exit") else None
+        walltime, late = 0.0, self.queue_timeout
+        if job is not None and job.ends is not None and job.started is not None:
+            walltime = (job.ends - job.started).total_seconds()
+        what = f"{self.system} job {job_id}"
+        submitted = handle.get("submitted")
+        waits = job is not None and job.phase is Phase.PENDING and not status.get("ran")
+        if waits and late is not None and submitted and now.timestamp() - submitted > late:
+            message = f"{what} waited in the queue for more than {late:g} s, and is cancelled."
+            return Report(Status.ENDED, reason="queue_timeout", message=message)
+        try:
+            margin = margin_of(walltime, self.walltime_margin)
+            report = report_of(what, job, status, now, margin, fresh)
+        except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
+            return None  # its files were tampered with: the other sessions go on
+        return replace(report, again=False) if report and not self.resubmit else report
+
+    async def _explained(self, handle: Handle, job_id: str, report: Report) -> Report:
+        """An end that nobody has explained, with what the scheduler wrote into the job's output."""
+        killed = report.exit_code is None and report.reason in ("failed", "exited", "completed")
+        if report.status is not Status.ENDED or not killed:
+            return report
+        with contextlib.suppress(SpawnerError):
+            async for chunk in self.logs(handle, lines=TOLD, follow=False):
+                if OUT_OF_MEMORY.search(chunk):
+                    message = f"{self.system} job {job_id} {TOO_MUCH}."
+                    return replace(report, reason="out_of_memory", message=message)
+        return report
+
+    async def _open(self, handle: Handle, name: str) -> list[Job]:
+        """The jobs of an attempt that are not over: one, or two after a crash at the wrong time."""
+        ids = list(await self.named(name)) if name else []
+        if (known := handle.get("job")) and known not in ids:
+            ids.append(str(known))
+        jobs = await self.query(ids) if ids else {}
+        over = (Phase.ENDED, Phase.GONE, Phase.ENDING)
+        return [job for job in jobs.values() if job.phase not in over]

@@ -1,0 +1,94 @@
+"""What the tests of batch systems share: commands that are counted, answers of sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jupyter_sessions.manager import SessionManager
+from jupyter_sessions.session import ENDED, Session, State
+
+PATIENCE = 120.0
+
+
+class Counted:
+    """Commands of a scheduler that write down each of their calls, and then do what they do.
+
+    Parameters
+    ----------
+    folder
+        Has to come first on the PATH.
+    """
+
+    def __init__(self, folder: Path, *programs: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self._calls = folder / "calls"
+        for name in programs:
+            real = shutil.which(name)
+            assert real, name
+            path = folder / name
+            path.write_text(f'#!/bin/sh\necho "{name} $*" >>"{self._calls}"\nexec {real} "$@"\n')
+            path.chmod(0o755)
+
+    def calls(self, name: str) -> list[str]:
+        """The calls of one program, with their arguments."""
+        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
+        return [line for line in lines if line.split()[0] == name]
+
+
+async def begin(manager: SessionManager, spawner: str, **request: Any) -> Session:
+    """A session that was asked for."""
+    return await manager.create({"app": "echo", "spawner": spawner, **request})
+
+
+async def until(
+    manager: SessionManager,
+    session: Session,
+    is_there: Callable[[Session], bool],
+    seconds: float = PATIENCE,
+) -> Session:
+    """The session once `is_there`; fails with what it looks like if it never is."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await manager.wait_for(session.id, is_there)
+    except TimeoutError:
+        now = (await manager.session(session.id)).attempt
+        raise AssertionError(f"not within {seconds:g} s: {now}") from None
+
+
+async def until_running(manager: SessionManager, session: Session, attempt: int = 1) -> Session:
+    def there(session: Session) -> bool:
+        same = session.attempt.number >= attempt
+        return same and session.state in (State.RUNNING, *ENDED)
+
+    session = await until(manager, session, there)
+    assert session.state is State.RUNNING, session.attempt.message
+    return session
+
+
+async def until_ended(manager: SessionManager, session: Session, seconds: float = 120) -> Session:
+    return await until(manager, session, lambda s: s.ended, seconds)
+
+
+async def answer(manager: SessionManager, session: Session) -> dict[str, Any]:
+    """What the echo app says, reached as the gateway reaches it."""
+    spawner = manager.offers.spawner(session.spawner)
+    address = await manager.connections.reach(session, spawner)
+    if address.scheme == "unix":
+        reader, writer = await asyncio.open_unix_connection(address.path)
+    else:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        content = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = content.partition(b"\r\n\r\n")
+    assert b" 200 " in head.splitlines()[0], head
+    told: dict[str, Any] = json.loads(body)
+    return told

@@ -1,0 +1,283 @@
+"""A real Slurm cluster in one machine: two nodes that are network, process and host namespaces.
+
+Nothing outside of its own directory is touched: own munge key and socket, own ports, own bridge.
+The nodes have their own addresses, loopback and host names; they see the same files, as on a
+cluster with a shared file system. Needs root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .server import free_port, wait
+
+SBIN = "/usr/sbin"
+CONFIGURATION = """\
+ClusterName=tests
+SlurmctldHost={host}({address})
+SlurmctldPort={port}
+SlurmdPort=6818
+SlurmUser=slurm
+AuthType=auth/munge
+AuthInfo=socket={munge},cred_expire=5
+CredType=cred/munge
+StateSaveLocation={base}/state
+SlurmdSpoolDir={base}/%n
+SlurmctldPidFile={base}/state/pid
+SlurmdPidFile={base}/%n/pid
+SlurmctldLogFile={base}/state/log
+SlurmdLogFile={base}/%n/log
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=10000,bf_interval=1,bf_min_age_reserve=0
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+GresTypes=gpu
+SlurmdParameters=config_overrides
+ReturnToService=2
+MinJobAge=20
+KillWait=3
+CompleteWait=0
+SlurmctldTimeout=30
+SlurmdTimeout=20
+DefMemPerCPU=100
+NodeName=n1 NodeAddr={net}.11 CPUs={cpus} RealMemory=4000 Gres=gpu:a100:2 Feature=fast,big
+NodeName=n2 NodeAddr={net}.12 CPUs={cpus} RealMemory=4000 Feature=fast
+PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=4:00:00 DefaultTime=10 PriorityTier=1
+PartitionName=urgent Nodes=n1,n2 MaxTime=1:00:00 DefaultTime=10 PriorityTier=10
+PartitionName=gpu Nodes=n1 MaxTime=2:00:00 DefaultTime=10 PriorityTier=1
+"""
+BOOT = """\
+set -e
+hostname "$1"
+mount --make-rprivate /
+mount --bind "$2/hosts" /etc/hosts
+exec /usr/sbin/slurmd -D -c -f "$2/slurm.conf" >>"$2/$1/out" 2>&1
+"""
+
+
+class Slurm:
+    """The cluster; `cluster` makes one.
+
+    Attributes
+    ----------
+    conf
+        Its ``slurm.conf``, for ``SLURM_CONF``.
+    nodes
+        The nodes' names, and their addresses.
+    """
+
+    def __init__(self, cpus: int) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="js-slurm-", dir="/var/tmp"))
+        self.base.chmod(0o755)
+        self.tag = secrets.token_hex(3)
+        self.net = _free_network()
+        self.nodes = {"n1": f"{self.net}.11", "n2": f"{self.net}.12"}
+        self.conf = self.base / "slurm.conf"
+        self.munge = self.base / "munge" / "socket"
+        self.port = free_port()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._prepare(cpus)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"SLURM_CONF": str(self.conf)}
+
+    def run(self, *argv: str, check: bool = True) -> str:
+        """What a command of Slurm's says."""
+        done = subprocess.run(
+            argv, env={**os.environ, **self.env}, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, (argv, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def on(self, node: str, *argv: str) -> str:
+        """What a command says that is run on a node."""
+        leader = self._leader(node)
+        enter = ["nsenter", "-t", str(leader), "-n", "-u", "-m", "-p", "-i", "--"]
+        return subprocess.run([*enter, *argv], capture_output=True, text=True, check=True).stdout
+
+    # Its parts ------------------------------------------------------------------------------
+
+    def up(self) -> None:
+        self._start(
+            "munge", [f"{SBIN}/munged", "-F", f"--socket={self.munge}", *self._munge_files()]
+        )
+        wait(self.munge.exists, 20, "munged")
+        self.start_controller()
+        for node in self.nodes:
+            self.start_node(node)
+        wait(self._all_idle, 60, f"the nodes: see {self.base}")
+
+    def down(self) -> None:
+        if self.controls():
+            self.run("scancel", "--me", check=False)
+        for node in self.nodes:
+            self.kill_node(node)
+            _ip("netns", "del", f"js{self.tag}{node}", check=False)
+            _ip("link", "del", f"v{self.tag}{node}", check=False)
+        self.stop_controller()
+        self._end("munge", signal.SIGTERM)
+        _ip("link", "del", f"b{self.tag}", check=False)
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def start_controller(self) -> None:
+        self._start("controller", [f"{SBIN}/slurmctld", "-D", "-f", str(self.conf)])
+        wait(self.controls, 30, f"slurmctld: see {self.base}/state/log")
+
+    def stop_controller(self) -> None:
+        self._end("controller", signal.SIGTERM)
+
+    def controls(self) -> bool:
+        """Whether slurmctld accepts connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex((f"{self.net}.1", self.port)) == 0
+
+    def start_node(self, node: str) -> None:
+        namespaces = ["unshare", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child"]
+        boot = ["--mount-proc", "sh", "-c", BOOT, "boot", node, str(self.base)]
+        inside = ["nsenter", f"--net=/run/netns/js{self.tag}{node}", *namespaces, *boot]
+        self._start(node, inside, session=True)
+
+    def kill_node(self, node: str) -> None:
+        """As a power failure would: every process of it is gone at once."""
+        self._end(node, signal.SIGKILL)
+
+    def _leader(self, node: str) -> int:
+        parent = self._processes[node].pid
+        children = Path(f"/proc/{parent}/task/{parent}/children")
+        return int(wait(lambda: children.read_text().split(), 10, f"{node}'s first process")[0])
+
+    def _start(self, name: str, argv: list[str], session: bool = False) -> None:
+        user = {"munge": "munge", "controller": "slurm"}.get(name)
+        with (self.base / f"{name}.out").open("ab") as out:
+            self._processes[name] = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **self.env},
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+                start_new_session=session,
+            )
+
+    def _end(self, name: str, number: int) -> None:
+        process = self._processes.pop(name, None)
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)
+
+    def _all_idle(self) -> bool:
+        states = self.run("sinfo", "-h", "-N", "-p", "debug", "-o", "%t", check=False).split()
+        return states == ["idle"] * len(self.nodes)
+
+    def _munge_files(self) -> list[str]:
+        place = self.munge.parent
+        return [
+            f"--key-file={place}/key",
+            f"--pid-file={place}/pid",
+            f"--log-file={place}/log",
+            f"--seed-file={place}/seed",
+        ]
+
+    def _prepare(self, cpus: int) -> None:
+        for name, owner in {"munge": "munge", "state": "slurm", "n1": "root", "n2": "root"}.items():
+            (self.base / name).mkdir(mode=0o755)
+            shutil.chown(self.base / name, owner, None if owner == "root" else owner)
+        key = self.munge.parent / "key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        shutil.chown(key, "munge", "munge")
+        host = socket.gethostname().partition(".")[0]
+        names = {"localhost": "127.0.0.1", host: f"{self.net}.1", **self.nodes}
+        lines = "".join(f"{address} {name}\n" for name, address in names.items())
+        (self.base / "hosts").write_text(lines)
+        devices = "".join(
+            f"NodeName=n1 Name=gpu Type=a100 File=/dev/{d}\n" for d in ("null", "zero")
+        )
+        (self.base / "gres.conf").write_text(devices)  # as many "GPUs", which nobody opens
+        self.conf.write_text(
+            CONFIGURATION.format(
+                host=host,
+                address=f"{self.net}.1",
+                net=self.net,
+                port=self.port,
+                munge=self.munge,
+                base=self.base,
+                cpus=cpus,
+            )
+        )
+        version = subprocess.run([f"{SBIN}/slurmd", "-V"], capture_output=True, check=True).stdout
+        if b" 22." not in version:  # newer ones look for cgroups even if nothing is to use them
+            (self.base / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+        bridge = f"b{self.tag}"
+        _ip("link", "add", bridge, "type", "bridge")
+        _ip("addr", "add", f"{self.net}.1/24", "dev", bridge)
+        _ip("link", "set", bridge, "up")
+        for node, address in self.nodes.items():
+            space, link = f"js{self.tag}{node}", f"v{self.tag}{node}"
+            _ip("netns", "add", space)
+            _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
+            _ip("link", "set", link, "master", bridge, "up")
+            _ip("-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
+            _ip("-n", space, "link", "set", "lo", "up")
+            _ip("-n", space, "link", "set", "eth0", "up")
+
+
+@contextmanager
+def cluster(cpus: int = 8) -> Iterator[Slurm]:
+    """A cluster that is up, and leaves nothing behind."""
+    slurm = Slurm(cpus)
+    try:
+        slurm.up()
+        yield slurm
+    finally:
+        slurm.down()
+
+
+def _ip(*argv: str, check: bool = True) -> None:
+    done = subprocess.run(["ip", *argv], capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, (argv, done.stderr)
+
+
+def _free_network() -> str:
+    """The first three numbers of a network that nobody here uses."""
+    taken = subprocess.run(["ip", "-4", "addr"], capture_output=True, text=True, check=True).stdout
+    while True:
+        net = f"10.77.{secrets.randbelow(250) + 1}"
+        if f"{net}." not in taken:
+            return net
+
+
+if __name__ == "__main__":  # to look around: python -m tests.real.slurm
+    with contextlib.suppress(KeyboardInterrupt), cluster() as made:
+        print(f"export SLURM_CONF={made.conf}", flush=True)
+        signal.pause()
+    sys.exit(0)
