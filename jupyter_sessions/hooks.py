@@ -15,7 +15,7 @@ from typing import Any
 from . import runner
 from .apps.app import FIELD, TARGET_FIELDS, App
 from .errors import SpawnerError
-from .launching import before_directory, before_output, fields, variables
+from .launching import before_directory, fields, variables
 from .secrets import keep
 from .session import Session
 from .store import SessionStore, private_directory
@@ -41,7 +41,7 @@ async def run_before(
     Raises
     ------
     SpawnerError
-        If it failed; the message is the last line that it printed.
+        If it failed; the message is the last line of its stderr.
     """
     directory = str(before_directory(store, session))
     try:
@@ -52,7 +52,7 @@ async def run_before(
                     return False
                 await asyncio.sleep(INTERVAL)
             if status["exit"]["reason"] not in UNSEEN:
-                await asyncio.to_thread(_check, status["exit"], session, app, store)
+                _check(status["exit"], app)
                 return True
             await asyncio.to_thread(_forget, directory)
     except (runner.RunnerError, OSError) as error:
@@ -94,6 +94,7 @@ def _start(session: Session, app: App, store: SessionStore) -> None:
             "timeout": app.hook_timeout,
             "log": {"max_bytes": 1_000_000},
             "stop": {"argv": None, "grace": 2},
+            "tells_error": True,
         }
     )
 
@@ -109,20 +110,16 @@ def _forget(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _check(end: Mapping[str, Any], session: Session, app: App, store: SessionStore) -> None:
+def _check(end: Mapping[str, Any], app: App) -> None:
+    """Raise SpawnerError if it has not ended well."""
     if end["reason"] == "exited" and end["exit_code"] == 0:
         return
     if end["reason"] == "timeout":
         message = f"The before hook took longer than {app.hook_timeout:g} s."
     elif end["reason"] == "exited":
-        said = [
-            line.strip()
-            for line in before_output(store, session).splitlines()
-            if line.strip() and not line.startswith("[jupyter-sessions]")
-        ]
         code = end["exit_code"]
         how = "was killed" if code is None else f"failed with code {code}"
-        message = said[-1][:1000] if said else f"The before hook {how}, and printed nothing."
+        message = str(end.get("error") or "")[:1000] or f"The before hook {how}; see the log."
     else:
         message = f"The before hook: {end['message']}"
     raise SpawnerError(message, reason="before_failed")

@@ -21,7 +21,7 @@ file                by       content
                              app but through one: see ``gate.py``, whose files are here, too),
                              ``variables`` (of the environment, as they are), ``hooks: {after,
                              clean, timeout}`` (templates of command lines, and seconds that
-                             each may take)
+                             each may take), ``tells_error`` (see ``exit.json``)
 ``lock``            runner   held (flock) for as long as the runner lives
 ``runner.json``     runner   ``pid, started`` (clock ticks), ``boot_id, pid_ns, hostname``, and
                              ``job``, the id of the batch job that it runs in, if
@@ -37,7 +37,8 @@ file                by       content
 ``ready``           ready    empty: the app is in use now
 ``clean.done``      runner   empty: the clean hook has run
 ``stop``            stop     empty: the attempt has to end, or must not begin
-``exit.json``       runner   ``exit_code, signal, reason, message, ended, left``; the last word
+``exit.json``       runner   ``exit_code, signal, reason, message, ended, left``; the last word.
+                             With ``tells_error``, ``error``: the last line of its stderr
 ``status.json``     app      what the app tells of itself, see `read_told`; nobody has to write it
 ``told.json``       runner   what of it is in order; written when that changes
 ``secret.NAME``     runner   the value of the secret ``NAME``: the field ``{NAME_file}``
@@ -963,16 +964,42 @@ class Log:
                     self._fd = None
                     os.rename(self._path, self._path + ".1")
 
-    def pass_on(self, output: bytes) -> None:
-        """Write what the app has printed."""
-        self.write(self._mask.feed(output))
-
-    def end_output(self) -> None:
-        """Write what was held back of it, as nothing more comes."""
-        self.write(self._mask.flush())
-
     def say(self, text: str) -> None:
         self.write(_own_line(self._mask.text(text)))
+
+
+class Output:
+    """A pipe that an app or a hook prints into, on its way to the log."""
+
+    def __init__(self, log: Log, mask: Mask) -> None:
+        self.source, self.sink = os.pipe()
+        os.set_blocking(self.source, False)
+        self._log, self._mask = log, mask
+        self._tail = b""
+
+    def drain(self) -> None:
+        """Take what is there, or a good part of it."""
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(64):  # then look at the rest of the world
+                self._pass_on(self._mask.feed(os.read(self.source, 65536)))
+
+    def end(self) -> None:
+        """Write what was held back, as nothing more comes."""
+        self.drain()
+        self._pass_on(self._mask.flush())
+
+    def close(self) -> None:
+        os.close(self.source)
+        os.close(self.sink)
+
+    def last_line(self) -> str:
+        """The last line in it that is not empty."""
+        lines = self._tail.decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def _pass_on(self, data: bytes) -> None:
+        self._log.write(data)
+        self._tail = (self._tail + data)[-4096:]
 
 
 def _own_line(text: str) -> bytes:
@@ -1024,9 +1051,12 @@ class Supervisor:
         self._announced = None  # type: Optional[Tuple[Any, ...]]
         self._app = None  # type: Optional[int]
         self._statuses = {}  # type: Dict[int, Optional[int]]
-        self._output, self._app_output = os.pipe()
+        self._output = Output(self._log, Mask(self._secrets.values()))
+        self._errors = self._output
+        if launch.get("tells_error"):
+            self._errors = Output(self._log, Mask(self._secrets.values()))
         self._wake, wake = os.pipe()
-        for fd in (self._output, self._wake, wake):
+        for fd in (self._wake, wake):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake)
         for number in SIGNALS:
@@ -1066,8 +1096,10 @@ class Supervisor:
         left = self.run_clean_hook() or left
         status = self._statuses.get(self._app) if self._app is not None else None
         outcome = end(reason, self.mask.text(message), status, left)
-        self._drain()
-        self._log.end_output()
+        for output in {self._output, self._errors}:
+            output.end()
+        if self._errors is not self._output:
+            outcome["error"] = self._errors.last_line()
         self._log.say(outcome["message"])
         return outcome
 
@@ -1185,8 +1217,8 @@ class Supervisor:
                 cwd=_bytes(cwd),
                 env=env,
                 stdin=subprocess.DEVNULL,
-                stdout=self._app_output,
-                stderr=self._app_output,
+                stdout=self._output.sink,
+                stderr=self._errors.sink,
                 pass_fds=pass_fds,
                 start_new_session=True,
                 # In the child, before the app begins; safe, as the runner has one thread.
@@ -1355,8 +1387,8 @@ class Supervisor:
                 cwd="/",
                 env=env,
                 stdin=life,
-                stdout=self._app_output,
-                stderr=self._app_output,
+                stdout=self._output.sink,
+                stderr=self._output.sink,
                 start_new_session=True,
             )
         finally:
@@ -1398,16 +1430,16 @@ class Supervisor:
 
         Returns whether a child ended.
         """
-        select.select([self._output, self._wake], [], [], timeout)
+        sources = {self._output.source, self._errors.source, self._wake}
+        select.select(sources, [], [], timeout)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
         self._drain()
         return self._reap()
 
     def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(64):  # then look at the rest of the world
-                self._log.pass_on(os.read(self._output, 65536))
+        for output in {self._output, self._errors}:
+            output.drain()
 
     def _reap(self) -> bool:
         """Take leave of children that ended, the adopted ones too; say whether there were any."""
@@ -1517,8 +1549,8 @@ def _clean_without_runner(directory: str, launch: Json) -> None:
     secrets = launch.get("secrets") or {}
     max_bytes = int((launch.get("log") or {}).get("max_bytes") or 10485760)
     log = Log(directory, max_bytes, Mask(secrets.values()))
+    output = Output(log, Mask(secrets.values()))
     seconds = float(hooks.get("timeout") or HOOK_SECONDS)
-    output, its_output = os.pipe()
     try:
         fields = base_fields(directory, launch)
         child = subprocess.Popen(
@@ -1526,39 +1558,28 @@ def _clean_without_runner(directory: str, launch: Json) -> None:
             cwd=_bytes(launch.get("cwd") or os.path.expanduser("~")),
             env=attempt_environment(directory, launch, fields),
             stdin=subprocess.DEVNULL,
-            stdout=its_output,
-            stderr=its_output,
+            stdout=output.sink,
+            stderr=output.sink,
             start_new_session=True,
         )
     except (StartError, OSError) as error:
         log.say(f"The clean hook failed: {error}")
     else:
-        os.set_blocking(output, False)
         end = time.monotonic() + seconds
         while child.poll() is None and time.monotonic() < end:
-            select.select([output], [], [], 0.05)
-            log.pass_on(_read(output))
+            select.select([output.source], [], [], 0.05)
+            output.drain()
         status = child.returncode
         if status is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-        log.pass_on(_read(output))
-        log.end_output()
+        output.end()
         if status != 0:
             raw = None if status is None else -status if status < 0 else status << 8
             log.say(_hook_failure("clean hook", raw, seconds))
     finally:
-        os.close(output)
-        os.close(its_output)
+        output.close()
     _set_cleaned(directory)
-
-
-def _read(fd: int) -> bytes:
-    """What can be read without waiting."""
-    try:
-        return os.read(fd, 65536)
-    except BlockingIOError:
-        return b""
 
 
 TEMPORARY = "jupyter-sessions-"

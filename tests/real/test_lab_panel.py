@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
@@ -200,3 +202,34 @@ def test_a_restart_of_the_server_is_said_and_caught_up_with(page: Page, home: Ho
         window.expect_card("Kept", "Stopped")
     finally:
         second.stop()
+
+
+def test_what_an_app_tells_of_itself_shows_on_its_card_and_tab(
+    window: Lab, home: Home, server: JupyterServer, results: Path
+) -> None:
+    window.open()
+    panel = window.show_panel()
+    session = server.post("jupyter-sessions/v1/sessions", {"app": "slow", "name": "Analysis"})
+    kept = home.store / "sessions" / session["id"] / "1"
+    wait(lambda: (kept / "started.json").exists(), 20, "the start")
+    (kept / "status.json").write_text('{"ready": false, "message": "Loading data, 40 %"}')
+    card = window.expect_card("Analysis", "Starting")
+    expect(card).to_contain_text("Loading data, 40 %")
+    lab.open_gate(home)
+    expect(card).to_contain_text("Loading data, 40 %")
+    links = [{"title": "Dashboard", "path": "dash/"}, {"title": "Jobs and queues", "path": "jobs"}]
+    (kept / "status.json").write_text(json.dumps({"message": "2 jobs run", "links": links}))
+    card = window.expect_card("Analysis", "Running")
+    expect(card).to_contain_text("2 jobs run")
+    dashboard = card.get_by_role("link", name="Dashboard")
+    expect(dashboard).to_have_attribute("href", f"{session['url']}dash/")
+    window.choose(card, "Open")
+    expect(window.tab.get_by_role("link", name="Jobs and queues")).to_be_visible()
+    expect(window.tab).to_contain_text("2 jobs run")
+    window.page.screenshot(path=results / "told.png")
+    with window.page.expect_popup() as popup:
+        window.choose(card, "Dashboard")
+    expect(popup.value.get_by_role("heading")).to_have_text("It has taken its time")
+    assert popup.value.url.endswith(f"{session['url']}dash/")
+    (kept / "status.json").write_text("{}")
+    expect(panel.get_by_role("link")).to_have_count(0)
