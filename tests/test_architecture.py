@@ -44,6 +44,7 @@ CONCRETE = {
     "spawners.slurm",
     "hosts.local",
     "hosts.ssh",
+    "spawners.jupyterhub",
 }
 """Found through entry points only."""
 PARTS = {"hosts.complaints", "hosts.mux", "hosts.openssh", "hosts.remote"}

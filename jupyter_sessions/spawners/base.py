@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,7 +18,7 @@ from traitlets.config import LoggingConfigurable
 from ..hosts.base import AbstractConfigurableMeta, Host
 from ..routes import Address
 from ..runner import names_in, read_told
-from ..session import Handle, Report
+from ..session import Handle, Report, Status
 from ..told import Link, Told
 
 SENT = ("app_dir", "helper_dir")
@@ -327,3 +328,33 @@ def told_of(told: Mapping[str, Any]) -> Told:
         open_path=told.get("open_path"),
         links=tuple(Link(link["title"], link["path"]) for link in told.get("links", ())),
     )
+
+
+RUNNER_STATUSES = {
+    "starting": Status.STARTING,
+    "alive": Status.ALIVE,
+    "ended": Status.ENDED,
+}
+
+
+def runner_report(status: Mapping[str, Any]) -> Report | None:
+    """What the runner's `poll` answered about one directory, as a report.
+
+    None if it does not know, or if its files were tampered with: the other sessions go on.
+    """
+    try:
+        end: Mapping[str, Any] = status.get("exit") or {}
+        address, started = status.get("address"), status.get("started")
+        told = told_of(status.get("told") or {})
+        return Report(
+            status=RUNNER_STATUSES[status["status"]],
+            address=None if address is None else Address.from_json(address),
+            exit_code=end.get("exit_code"),
+            reason=end.get("reason", ""),
+            message=end.get("message", status.get("message") or told.message),
+            host=status.get("hostname") or "",
+            started=None if started is None else datetime.fromtimestamp(started, UTC),
+            told=told,
+        )
+    except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
+        return None
