@@ -469,6 +469,8 @@ class SpawnerContract:
                 await spawner.limit(handle, 900.0)
                 await spawner.limit(handle, None)
                 await spawner.note(handle, "A note.")
+                for _ in range(2):
+                    await spawner.ready(handle)
                 assert (await ask(address))["argv"] == ["plain"]
 
         self.run(test)

@@ -308,6 +308,9 @@ class BatchSpawner(Spawner):
     async def note(self, handle: Handle, line: str) -> None:
         await self.host.runner("note", {"directory": handle["directory"], "line": line})
 
+    async def ready(self, handle: Handle) -> None:
+        await self.host.runner("ready", {"directory": handle["directory"]})
+
     async def limit(self, handle: Handle, timeout: float | None) -> None:
         await self.host.runner("limit", {"directory": handle["directory"], "timeout": timeout})
 
