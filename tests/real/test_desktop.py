@@ -13,6 +13,9 @@ from ..processes import marked
 from . import desktop
 from .server import JupyterServer
 
+# Whatever else this machine has: a bare desktop, which begins with a terminal.
+BARE = {"app": "desktop", "options": {"window_manager": "openbox"}}
+
 
 def listening() -> set[int]:
     """The processes that listen on a TCP port: other tests start and end some meanwhile."""
@@ -24,7 +27,7 @@ def test_a_window_opens_takes_what_is_typed_and_no_port_is_opened(
     server: JupyterServer, log_in: Callable[[JupyterServer], Page], results: Path
 ) -> None:
     page = log_in(server)
-    session = server.start("desktop")
+    session = server.start("desktop", options={"window_manager": "openbox"})
     page.goto(server.origin + session["url"])
     desktop.wait_for_desktop(page)
     proof = server.home.work / "typed"
@@ -37,7 +40,7 @@ def test_a_window_opens_takes_what_is_typed_and_no_port_is_opened(
 
 
 def test_desktops_started_at_once_have_displays_of_their_own(server: JupyterServer) -> None:
-    made = [server.post("jupyter-sessions/v1/sessions", {"app": "desktop"}) for _ in range(4)]
+    made = [server.post("jupyter-sessions/v1/sessions", BARE) for _ in range(4)]
     ids = [server.wait_until_running(session["id"])["id"] for session in made]
     displays = {
         line

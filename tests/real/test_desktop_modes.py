@@ -249,12 +249,16 @@ def test_what_is_copied_on_one_side_is_there_on_the_other(
     stop(server, session)
 
 
-def test_a_killed_x_server_leaves_no_traces(server: JupyterServer) -> None:
+@pytest.mark.parametrize("killed", [[b"tigervnc"], [b"desktop.py", b"tigervnc"]])
+def test_what_was_killed_leaves_no_traces(server: JupyterServer, killed: list[bytes]) -> None:
     session = server.start("desktop", options={"window_manager": "openbox"})
     left = traces(server, session)
     assert left
-    for pid in marked(session["id"]):
-        if b"tigervnc" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    commands = {p: Path(f"/proc/{p}/cmdline").read_bytes() for p in marked(session["id"])}
+    for name in killed:
+        (pid,) = [
+            pid for pid, command in commands.items() if name in b" ".join(command.split(b"\0")[:2])
+        ]
+        os.kill(pid, signal.SIGKILL)
     ended(server, session)
     assert [path for path in left if path.exists()] == []

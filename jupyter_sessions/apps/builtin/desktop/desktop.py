@@ -33,6 +33,7 @@ from urllib.parse import quote
 
 # Beside this script.
 import display  # type: ignore[import-not-found]
+import ending  # type: ignore[import-not-found]
 import single  # type: ignore[import-not-found]
 import window_manager  # type: ignore[import-not-found]
 
@@ -161,8 +162,6 @@ def main() -> None:
         for beside in (".vnc", ".bus"):
             beside_socket(given.socket, beside).unlink(missing_ok=True)
         given.socket.unlink(missing_ok=True)
-        if name := desktop.env.get("DISPLAY"):
-            display.remove_traces(name)
     sys.exit(code)
 
 
@@ -191,15 +190,17 @@ def run(
 
     name = start_x(desktop, x_server, vnc, given.geometry)
     desktop.env["DISPLAY"] = name
+    ending.note(given.directory, desktop=os.getpid(), display=name)
     say(f"The X server runs on display {name}.")
 
     start_bus(desktop, beside_socket(given.socket, ".bus"))
     if tint := shutil.which("xsetroot"):
         desktop.start("background", [tint, "-solid", "#33475b"])
     alone = single.COMMANDS.get(manager) if program else None
-    desktop.start(
+    running = desktop.start(
         "window manager", alone(manager_path, given.directory) if alone else [manager_path]
     )
+    ending.note(given.directory, desktop=os.getpid(), display=name, manager=running.pid)
     say(f"The window manager is {manager}.")
     first_window = program or (terminal_command() if manager in BARE else None)
     if first_window:
