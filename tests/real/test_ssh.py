@@ -30,6 +30,7 @@ from .server import Home, JupyterServer, wait
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another machine")
 
+SERVICES = Path(__file__).parents[1] / "services"
 KEPT = "/home/ada/.local/share/jupyter-sessions"
 
 
@@ -57,6 +58,7 @@ def configure(home: Home, far: FarMachine, **traits: Any) -> None:
     (home.path / ".jupyter" / "jupyter_server_config.py").write_text(
         f"c.SessionManager.hosts = {{'far': {spec!r}}}\n"
         "c.SessionManager.spawners = {'far': {'class': 'process', 'host': 'far', 'title': 'Far'}}\n"
+        f"c.SessionManager.service_directories = [{str(SERVICES)!r}]\n"
     )
     runtime = home.path / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
@@ -168,6 +170,17 @@ def test_the_form_asks_for_a_folder_there(
         assert (session["cwd"], session["options"]["folder"]) == ("/home/ada/work",) * 2
         assert lab.errors == []
     stop_and_remove(server, far, session)
+
+
+def test_a_service_directory_runs_on_the_other_machine(
+    server: JupyterServer, far: FarMachine
+) -> None:
+    session = server.start("fileserver", spawner="far", options={"fs_directory": "/home/ada"})
+    far.write("/home/ada/there.txt", far.name)
+    status, content = server.request("GET", f"{session['url'].partition('?')[0]}there.txt")
+    assert (status, content.decode()) == (200, far.name)
+    stop_and_remove(server, far, session)
+    assert far.run("cat", "/home/ada/cancelled").strip() == "cancelled"
 
 
 def stop_and_remove(server: JupyterServer, far: FarMachine, session: dict[str, Any]) -> None:

@@ -263,7 +263,7 @@ class Job:
         signal.signal(signal.SIGTERM, self._on_term)
         try:
             code = self._run()
-        except Failure as failure:
+        except (Failure, OSError) as failure:  # an OSError: no room, no bash, no right to read
             self._follow()
             if not self._failed:
                 self._tell({"failed": str(failure)})
