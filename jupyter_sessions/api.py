@@ -152,6 +152,17 @@ class IconHandler(SessionsAPIHandler):
         self.finish(picture, set_content_type=media_type)
 
 
+class ReadmeHandler(SessionsAPIHandler):
+    @web.authenticated
+    @authorized
+    async def get(self, name: str) -> None:
+        readme = await self.manager.offers.readme(name, self.folder())
+        if readme is None:
+            raise NotFound(f"The app {name!r} has no README.md.")
+        self.set_header("Content-Security-Policy", "default-src 'none'; sandbox")
+        self.finish(readme, set_content_type="text/markdown; charset=utf-8")
+
+
 class TrustHandler(SessionsAPIHandler):
     """Whether a project's app may run, and what one has to see to decide that."""
 
@@ -348,6 +359,7 @@ HANDLERS: list[tuple[str, type[SessionsAPIHandler]]] = [
     (r"apps", AppsHandler),
     (r"apps/(?P<name>[^/]+)", AppHandler),
     (r"apps/(?P<name>[^/]+)/icon", IconHandler),
+    (r"apps/(?P<name>[^/]+)/readme", ReadmeHandler),
     (r"apps/(?P<name>[^/]+)/trust", TrustHandler),
     (r"apps/(?P<name>[^/]+)/form", FormHandler),
     (r"apps/(?P<name>[^/]+)/remembered", RememberedHandler),

@@ -14,6 +14,8 @@ from .finding import ChoiceFinder
 from .project_apps import CATEGORY, PREFIX, ProjectApp, ProjectApps
 from .spawners.base import Spawner
 
+LARGEST_README = 256 * 1024
+"""Bytes of a README that are shown."""
 OPEN_PORT = "It listens on a TCP port, which other users of the machine can reach too."
 
 
@@ -103,6 +105,18 @@ class Offers:
             return None
         return await asyncio.to_thread(path.read_bytes), ICONS[path.suffix.lower()]
 
+    async def readme(self, name: str, cwd: str) -> bytes | None:
+        """What is written about the app `name`, as Markdown, if anything is; see `app`.
+
+        Raises
+        ------
+        AppNotFound
+        """
+        if name.startswith(PREFIX):
+            return (await asyncio.to_thread(self.projects.find, name, cwd)).readme
+        app = await self.catalogue.app(name)
+        return await asyncio.to_thread(_content, app)
+
     async def _of_project(self, found: ProjectApp | Broken) -> dict[str, Any]:
         """A project's app as the REST API answers it: until it is trusted, by its outline."""
         if isinstance(found, Broken):
@@ -113,6 +127,7 @@ class Offers:
             "digest": found.snapshot.digest,
         }
         common = {"origin": found.place, "icon": found.icon is not None, "project": project}
+        common |= {"readme": found.readme is not None}
         if found.state == "trusted":
             try:
                 return await self.describe(await self._trusted(found)) | common
@@ -147,6 +162,7 @@ class Offers:
             "notice": " ".join(filter(None, [app.notice, OPEN_PORT if warn else ""])),
             "origin": app.origin,
             "icon": await asyncio.to_thread(lambda: app.icon is not None),
+            "readme": await asyncio.to_thread(lambda: app.readme is not None),
             "open_in": app.open_in,
             "launcher": app.launcher,
             "project": None,
@@ -199,6 +215,14 @@ class Offers:
         return ""
 
 
+def _content(app: App) -> bytes | None:
+    """The beginning of an app's README: what does not fit in here is no introduction."""
+    if app.readme is None:
+        return None
+    with app.readme.open("rb") as file:
+        return file.read(LARGEST_README)
+
+
 def _described(name: str, broken: Broken | None) -> dict[str, Any]:
     """What an app is answered as of which nothing can be used."""
     return {
@@ -212,6 +236,7 @@ def _described(name: str, broken: Broken | None) -> dict[str, Any]:
         "notice": "",
         "origin": "" if broken is None else broken.origin,
         "icon": False,
+        "readme": False,
         "open_in": "lab",
         "launcher": True,
         "project": None,

@@ -62,8 +62,15 @@ class ProjectApp:
     @property
     def icon(self) -> tuple[bytes, str] | None:
         """Its icon and the icon's media type."""
-        content = self.snapshot.get("icon.svg")
-        return None if content is None else (content, ICONS[".svg"])
+        for name in ("icon.svg", "thumbnail.png"):
+            if (content := self.snapshot.get(name)) is not None:
+                return content, ICONS[Path(name).suffix]
+        return None
+
+    @property
+    def readme(self) -> bytes | None:
+        """What is written about it, if anything is."""
+        return self.snapshot.get("README.md")
 
     @property
     def extends(self) -> str:

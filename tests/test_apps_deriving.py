@@ -257,3 +257,25 @@ def test_show_says_where_each_value_is_from(cli: Commands, jp_config_dir: Path) 
     broken = configure(jp_config_dir, "other", extends="nowhere")
     checked = cli("apps", "check", "other", code=2).out
     assert checked.startswith(f"{broken}:1:1: error: extends: there is no app 'nowhere'")
+
+
+async def test_what_is_written_about_an_app_and_its_thumbnail(
+    api: Api, jp_config_dir: Path
+) -> None:
+    folder = configure(jp_config_dir, "told", command=["x"]).parent
+    configure(jp_config_dir, "tile", extends="told")
+    assert (await api("GET", "apps/told")).json["readme"] is False
+    for url in ("apps/told/readme", "apps/told/icon", "apps/nothing/readme"):
+        assert (await api("GET", url)).status == 404
+    (folder / "README.md").write_text("# What it is\n<script>x</script>\n")
+    (folder / "thumbnail.png").write_bytes(b"PNG")
+    for name in ("told", "tile"):
+        described = (await api("GET", f"apps/{name}")).json
+        assert (described["readme"], described["icon"]) == (True, True)
+        answer = await api("GET", f"apps/{name}/readme")
+        assert answer.text.startswith("# What it is")
+        assert answer.headers["Content-Type"] == "text/markdown; charset=utf-8"
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+        assert (await api("GET", f"apps/{name}/icon")).headers["Content-Type"] == "image/png"
+    (folder / "icon.svg").write_text("<svg/>")
+    assert (await api("GET", "apps/tile/icon")).text == "<svg/>"

@@ -154,6 +154,7 @@ async def test_it_is_shown_trusted_and_started(api: Api, jp_root_dir: Path) -> N
     place = write_project_app(jp_root_dir / "work")
     (place / "icon.svg").write_text("<svg/>")
     (place / "data.bin").write_bytes(b"\xff\0")
+    (place / "README.md").write_text("# Dash\n")
     cwd = "?cwd=work"
     assert not [a for a in (await api("GET", "apps")).json if a["project"]]
     [listed] = [a for a in (await api("GET", f"apps{cwd}")).json if a["project"]]
@@ -163,6 +164,7 @@ async def test_it_is_shown_trusted_and_started(api: Api, jp_root_dir: Path) -> N
     assert listed["project"]["state"] == "new"
     assert (await api("GET", f"apps/project:dash{cwd}")).json == listed
     assert (await api("GET", f"apps/project:dash/icon{cwd}")).text == "<svg/>"
+    assert (await api("GET", f"apps/project:dash/readme{cwd}")).text == "# Dash\n"
     request = {"app": "project:dash", "cwd": "work", "options": {"words": ["x"]}}
     for answer in (
         await api("POST", "sessions", request),

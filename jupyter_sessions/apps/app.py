@@ -353,6 +353,11 @@ class App:
         return None
 
     @property
+    def readme(self) -> Path | None:
+        """What is written about it, if anything is: a ``README.md`` in its folder."""
+        return next((f for p in self.picture_folders if (f := p / "README.md").is_file()), None)
+
+    @property
     def picture_folders(self) -> tuple[Path, ...]:
         """See `folders`."""
         return self.folders or (() if self.directory is None else (self.directory,))

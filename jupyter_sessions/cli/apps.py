@@ -64,6 +64,8 @@ async def show(args: argparse.Namespace, config: list[str]) -> int:
     for other in others:
         problem = f" ({_problem(other)})" if _problem(other) else ""
         answer(f"# replaces {other.origin}{problem}")
+    if app.readme is not None:
+        answer(f"# about it: {app.readme}")
     if app.prepare is not None:
         answer("# Its command, environment and headers are made when it starts.")
     if notice:

@@ -65,6 +65,11 @@ export class Transport implements ITransport {
     return this._json('GET', ['apps', app, 'form'], at(cwd));
   }
 
+  async readme(app: string, cwd?: string): Promise<string> {
+    const response = await this._request('GET', ['apps', app, 'readme'], at(cwd));
+    return response.text();
+  }
+
   trustOf(app: string, cwd?: string): Promise<ITrust> {
     return this._json('GET', ['apps', app, 'trust'], at(cwd));
   }

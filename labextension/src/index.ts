@@ -14,6 +14,7 @@ import {
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { ILauncher } from '@jupyterlab/launcher';
 import { IMainMenu } from '@jupyterlab/mainmenu';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { IRunningSessionManagers } from '@jupyterlab/running';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
@@ -99,13 +100,14 @@ const main: JupyterFrontEndPlugin<void> = {
   description: 'Commands, panel, session tabs, logs and notifications.',
   autoStart: true,
   requires: [ICore],
-  optional: [ILabShell, ILayoutRestorer, IDefaultFileBrowser],
+  optional: [ILabShell, ILayoutRestorer, IDefaultFileBrowser, IRenderMimeRegistry],
   activate: (
     app: JupyterFrontEnd,
     { model, settings, trans }: ICore,
     labShell: ILabShell | null,
     restorer: ILayoutRestorer | null,
-    browser: IDefaultFileBrowser | null
+    browser: IDefaultFileBrowser | null,
+    rendermime: IRenderMimeRegistry | null
   ) => {
     const { commands, shell } = app;
 
@@ -140,6 +142,7 @@ const main: JupyterFrontEndPlugin<void> = {
       model,
       settings,
       trans,
+      rendermime: rendermime ?? undefined,
       ...(labShell ? { openTab } : {}),
       showLogs,
       currentFolder: () =>

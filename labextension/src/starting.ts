@@ -1,6 +1,7 @@
 /** From a tile to a session: asks what needs asking, starts, and opens what has been started. */
 
 import { PathExt } from '@jupyterlab/coreutils';
+import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { JSONObject } from '@lumino/coreutils';
 import { Choices } from './form/choices';
@@ -18,6 +19,7 @@ import { askForTrust } from './trustdialog';
 export interface IStartOptions {
   model: ISessionsModel;
   settings: Settings;
+  rendermime?: IRenderMimeRegistry | undefined;
   trans: TranslationBundle;
   /** What is known already. */
   request: IStartRequest;
@@ -46,6 +48,7 @@ export async function startSession(options: IStartOptions): Promise<ISession | n
       form,
       trans,
       initial: request,
+      ...(options.rendermime ? { rendermime: options.rendermime } : {}),
       ...(request.file === undefined ? {} : { file: request.file })
     });
   }

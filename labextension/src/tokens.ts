@@ -79,6 +79,8 @@ export interface IApp {
   readonly origin: string;
   /** Whether it has an icon, at `apps/{name}/icon`. */
   readonly icon: boolean;
+  /** Whether something is written about it, at `apps/{name}/readme`. */
+  readonly readme: boolean;
   /** Whether it wants to be in the launcher. */
   readonly launcher: boolean;
   /** Where it likes to be opened. */
@@ -209,6 +211,8 @@ export interface ITransport {
   apps(cwd?: string): Promise<readonly IApp[]>;
   /** The icon as a `data:` URL. */
   icon(app: string, cwd?: string): Promise<string>;
+  /** What is written about it, as Markdown of whoever has brought it. */
+  readme(app: string, cwd?: string): Promise<string>;
   trustOf(app: string, cwd?: string): Promise<ITrust>;
   /** Let a project's app run, as it was when its digest was seen. */
   trust(app: string, digest: string, cwd?: string): Promise<void>;

@@ -61,6 +61,7 @@ export function app(changes: Partial<IApp> = {}): IApp {
     notice: '',
     origin: 'here',
     icon: false,
+    readme: false,
     launcher: true,
     open_in: 'lab',
     project: null,
@@ -162,6 +163,9 @@ export class FakeTransport implements ITransport {
   apps(cwd?: string): Promise<readonly IApp[]> {
     const where = cwd === undefined ? '' : ` of ${cwd}`;
     return this._answer(`apps${where}`, () => this.offered);
+  }
+  readme(name: string): Promise<string> {
+    return this._answer(`readme of ${name}`, () => '# About');
   }
   trustOf(name: string): Promise<ITrust> {
     return this._answer(`trust of ${name}`, () => this.theTrust);

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from . import lab
@@ -120,6 +121,34 @@ def test_an_app_of_a_project_runs_once_it_is_trusted(
     window.tile("Dashboard").click()
     expect(window.dialog).to_contain_text("It has changed since you trusted it.")
     page.keyboard.press("Escape")
+
+
+def test_what_is_written_about_an_app_is_shown_on_demand(
+    window: Lab, home: Home, results: Path
+) -> None:
+    folder = write_app(home.path / ".jupyter/jupyter_sessions/apps", "told", title="Told about")
+    (folder / "README.md").write_text(
+        "# Reads tables\n\nIt takes *no* options.\n\n"
+        "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 1'>\n"
+    )
+    (folder / "icon.svg").unlink()
+    Image.new("RGB", (120, 120), "#a36").save(folder / "thumbnail.png")
+    lab.configure(home, askBeforeStart="always")
+    window.open().tile("Told about").click()
+    about = window.dialog.get_by_role("button", name="About this app")
+    expect(about).to_have_attribute("aria-expanded", "false")
+    about.focus()
+    window.page.keyboard.press("Enter")
+    text = window.dialog.get_by_role("region", name="About this app")
+    expect(text.get_by_role("heading", name="Reads tables")).to_be_visible()
+    expect(text.locator("em")).to_have_text("no")
+    assert window.page.evaluate("typeof window.hurt") == "undefined"
+    assert violations(window, ".jp-sessions-form-readme") == []
+    window.page.screenshot(path=results / "lab-readme.png")
+    about.click()
+    expect(text).to_be_hidden()
+    window.page.keyboard.press("Escape")
+    lab.configure(home)
 
 
 def test_long_lists_can_be_filtered_and_fixed_options_are_seen(

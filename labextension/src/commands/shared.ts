@@ -2,6 +2,7 @@
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, showErrorMessage } from '@jupyterlab/apputils';
+import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { Settings } from '../settings';
@@ -11,6 +12,8 @@ export interface ICommandOptions {
   app: JupyterFrontEnd;
   model: ISessionsModel;
   settings: Settings;
+  /** Shows what is written about apps; absent where nothing can. */
+  rendermime?: IRenderMimeRegistry | undefined;
   trans: TranslationBundle;
   /** Show a session inside the front end; absent where there are no tabs. */
   openTab?: (id: string) => void;

@@ -19,6 +19,7 @@ export function addStart({
   app,
   model,
   settings,
+  rendermime,
   trans,
   currentFolder
 }: ICommandOptions): void {
@@ -87,7 +88,14 @@ export function addStart({
       }
       return attempt(trans, trans.__('The session could not be started'), async () => {
         const ask = Boolean(args['ask']);
-        const session = await startSession({ model, settings, trans, request, ask });
+        const session = await startSession({
+          model,
+          settings,
+          rendermime,
+          trans,
+          request,
+          ask
+        });
         if (session) {
           await app.commands.execute(CommandIDs.open, { id: session.id });
         }

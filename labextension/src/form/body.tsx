@@ -2,6 +2,7 @@
 
 import { UseSignal, caretRightIcon } from '@jupyterlab/ui-components';
 import * as React from 'react';
+import { About } from './about';
 import { FormContext, idOf, type IFormContext } from './context';
 import { NameField, FolderField, SpawnerField, TimeLimitField } from './ownfields';
 import { Presets } from './presets';
@@ -109,6 +110,7 @@ function Remarks(): React.JSX.Element {
       {form.app.description && (
         <p className="jp-sessions-form-about">{form.app.description}</p>
       )}
+      <About />
       {file !== undefined && (
         <p className="jp-sessions-form-about">{trans.__('Opens %1', file)}</p>
       )}

@@ -1,5 +1,6 @@
 /** What the launch dialog knows and does, without anything that can be seen. */
 
+import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Signal, type ISignal } from '@lumino/signaling';
 import type {
@@ -26,6 +27,8 @@ export interface ILaunchOptions {
   initial?: IInitial;
   /** The file that it is started for. */
   file?: string;
+  /** Turns Markdown of strangers into something to be looked at; absent if nothing here can. */
+  rendermime?: IRenderMimeRegistry;
 }
 
 export class LaunchState {
@@ -34,6 +37,7 @@ export class LaunchState {
     this.model = model;
     this.trans = trans;
     this.file = file;
+    this.rendermime = options.rendermime;
     this._form = form;
     this._asked = initial.cwd ?? form.values.cwd;
     this._choices = new Choices(form, initial);
@@ -42,6 +46,7 @@ export class LaunchState {
   readonly model: ISessionsModel;
   readonly trans: TranslationBundle;
   readonly file: string | undefined;
+  readonly rendermime: IRenderMimeRegistry | undefined;
 
   get changed(): ISignal<this, void> {
     return this._changed;
@@ -54,6 +59,15 @@ export class LaunchState {
 
   get form(): IForm {
     return this._form;
+  }
+
+  /**
+   * What is written about the app, as Markdown.
+   *
+   * @throws RequestProblem
+   */
+  readme(): Promise<string> {
+    return this.model.transport.readme(this._form.app.name, this._project);
   }
 
   /** What has been started, once it has. */
