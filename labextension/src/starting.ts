@@ -117,7 +117,12 @@ export function needsAsking(
   }
   const given = { ...form.values.options, ...request.options };
   const asked = { ...form.values.resources[spawner.name], ...request.resources };
-  if (isMissing(form.app.options, given) || isMissing(spawner.options, asked)) {
+  // What the server fills in by itself.
+  const places = request.file === undefined ? ['cwd'] : ['cwd', 'file'];
+  if (
+    isMissing(form.app.options, given, places) ||
+    isMissing(spawner.options, asked, places)
+  ) {
     return true;
   }
   if (!choices) {
@@ -136,9 +141,16 @@ function propertiesOf(schema: JSONObject): Properties {
   return (schema['properties'] ?? {}) as Properties;
 }
 
-function isMissing(schema: JSONObject, given: JSONObject): boolean {
+function isMissing(schema: JSONObject, given: JSONObject, places: string[]): boolean {
   const required = (schema['required'] ?? []) as string[];
-  return required.some(name => given[name] === undefined || given[name] === null);
+  const properties = propertiesOf(schema);
+  return required.some(name => {
+    const property = properties[name];
+    const isFilled =
+      typeof property === 'object' &&
+      places.some(place => place === property['x-default-from']);
+    return !isFilled && (given[name] === undefined || given[name] === null);
+  });
 }
 
 /** Whether the form would show a field that `given` does not answer. */

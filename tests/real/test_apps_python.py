@@ -24,8 +24,10 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from ..processes import marked
+from .lab import Lab, prepare
 from .server import BIN, TOKEN, Home, JupyterServer, wait
 
+SESSIONS = "jupyter-sessions/v1/sessions"
 EXAMPLES = Path(__file__).parent / "examples"
 APPS = Path(sys.prefix) / "share/tested-apps"
 PYTHON = str(APPS / "bin/python")
@@ -77,7 +79,7 @@ def running(server: JupyterServer, app: str, **request: Any) -> Iterator[dict[st
     session = server.start(app, **request)
     assert app in WITH_PORTS or ports(session) == []
     yield session
-    server.post(f"jupyter-sessions/v1/sessions/{session['id']}/stop")
+    server.post(f"{SESSIONS}/{session['id']}/stop")
     wait(lambda: server.session(session["id"])["state"] == "stopped", 30, f"the end of {app}")
     assert marked(session["id"]) == []
 
@@ -118,6 +120,29 @@ def test_a_button_is_answered_by_the_server(
             expect(page.get_by_text("counts 1")).to_be_visible()
         page.screenshot(path=results / f"app-{file}.png")
         page.goto("about:blank")
+
+
+def test_a_file_opens_from_the_file_browser(
+    server: JupyterServer, page: Page, results: Path
+) -> None:
+    prepare(server.home)
+    lab = Lab(page, server).open()
+    file = page.locator(".jp-DirListing-item").filter(has_text="streamlit_app.py")
+    file.click(button="right")
+    page.locator(".lm-Menu-item").filter(has_text="Open in Session").hover()
+    apps = page.locator(".lm-Menu").last.locator(".lm-Menu-item:visible")
+    expect(apps.filter(has_text="Gradio")).to_be_visible()
+    expect(apps.filter(has_text="Voilà")).to_have_count(0)  # it is not for scripts
+    apps.filter(has_text="Streamlit").click()  # and there is nothing to ask
+    app = page.frame_locator("iframe").last
+    expect(app.get_by_text("counts 0")).to_be_visible(timeout=60_000)
+    app.get_by_role("button", name="Press").click()
+    expect(app.get_by_text("counts 1")).to_be_visible()
+    page.screenshot(path=results / "app-in-lab.png")
+    assert lab.errors == []
+    (session,) = [s for s in server.get(SESSIONS)["sessions"] if s["state"] == "running"]
+    server.post(f"{SESSIONS}/{session['id']}/stop")
+    wait(lambda: marked(session["id"]) == [], 30, "the end")
 
 
 def test_marimo_is_edited_by_its_user_and_nobody_else(
@@ -199,6 +224,6 @@ def test_a_script_without_an_app_fails_with_a_sentence(
     server: JupyterServer, app: str, sentence: str
 ) -> None:
     (server.home.work / "empty.py").write_text("answer = 42\n")
-    made = server.post("jupyter-sessions/v1/sessions", {"app": app, "file": "empty.py"})
+    made = server.post(SESSIONS, {"app": app, "file": "empty.py"})
     wait(lambda: server.session(made["id"])["state"] == "failed", 90, "the failure")
     assert sentence in server.home.cli("logs", made["id"])

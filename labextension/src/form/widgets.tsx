@@ -64,13 +64,16 @@ function useWidget({ id, schema, label }: IProps): IFieldState & {
 
 /** What an empty field means, if it means anything. An emptied text is an empty text. */
 function usePlaceholder({ schema, placeholder }: IProps): string {
-  const { trans } = useForm().state;
+  const { trans, file } = useForm().state;
   const { default: usual } = schema;
   if (placeholder) {
     return placeholder;
   }
   if (schema['x-default-from'] === 'cwd') {
     return trans.__('The working directory');
+  }
+  if (schema['x-default-from'] === 'file' && file !== undefined) {
+    return file;
   }
   return typeof usual === 'number' ? String(usual) : '';
 }

@@ -66,7 +66,7 @@ class Serve:
         known = inspect.signature(self._mount).parameters.keys() - OURS
 
         @functools.wraps(launch)
-        def wrapped(demo: Any, *args: Any, **options: Any) -> None:
+        def wrapped(demo: Any, *args: Any, **options: Any) -> tuple[Any, str, str]:
             given = dict(signature.bind(demo, *args, **options).arguments)
             for name in KEPT:
                 if given.get(name) is not None:
@@ -74,21 +74,25 @@ class Serve:
             if given.get("share"):
                 sys.stderr.write("share=True is ignored: the session is not published.\n")
             passed = {k: v for k, v in given.items() if k in known and k != "app"}
-            run = functools.partial(self._run, demo, passed)
+            app = self._app(demo, passed)
             if given.get("prevent_thread_lock"):
-                self.waiting = self.waiting or run
+                self.waiting = self.waiting or functools.partial(self._run, app)
             else:
-                run()
+                self._run(app)
+            return app, f"{self._prefix}/", ""
 
         return wrapped
 
-    def _run(self, demo: Any, options: Any) -> None:
-        import uvicorn
+    def _app(self, demo: Any, options: Any) -> Any:
         from fastapi import FastAPI
 
-        self.served = True
         demo.is_running = True
-        app = self._mount(FastAPI(), demo, path="/", root_path=self._prefix, **options)
+        return self._mount(FastAPI(), demo, path="/", root_path=self._prefix, **options)
+
+    def _run(self, app: Any) -> None:
+        import uvicorn
+
+        self.served = True
         # Without the limit it would wait for open pages when it is asked to end.
         uvicorn.run(app, uds=self._path, log_level="warning", timeout_graceful_shutdown=1)
 
