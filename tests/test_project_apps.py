@@ -236,6 +236,30 @@ async def test_presets_are_each_projects_own(api: Api, jp_root_dir: Path) -> Non
     assert (two["presets"], two["values"]["options"]["delay"]) == ({}, 0)
 
 
+async def test_it_may_extend_an_app_of_this_machine(
+    api: Api, jp_root_dir: Path, jp_config_dir: Path
+) -> None:
+    place = jp_root_dir / ".jupyter-sessions" / "apps" / "tile"
+    place.mkdir(parents=True)
+    (place / "app.yaml").write_text(
+        "{name: tile, extends: echo, title: Tile, values: {words: {fixed: [a]}}}"
+    )
+    seen = (await api("GET", "apps/project:tile/trust")).json
+    assert (seen["extends"], seen["command"]) == ("echo", [])
+    refused = await api("POST", "sessions", {"app": "project:tile"})
+    assert refused.json["reason"] == "untrusted"
+    await api("POST", "apps/project:tile/trust", {"digest": seen["digest"]})
+    session = await api.start("project:tile")
+    assert session.state is State.RUNNING, session.attempt.message
+    assert session.options["words"] == ["a"]
+    # {app_dir} is where the command is from.
+    assert session.app_directory == str(jp_config_dir / "jupyter_sessions/apps/echo")
+    shutil.rmtree(jp_config_dir / "jupyter_sessions/apps/echo")
+    assert (await api("POST", "sessions", {"app": "project:tile"})).status == 404
+    [listed] = [a for a in (await api("GET", "apps?cwd=")).json if a["project"]]
+    assert "no app 'echo'" in listed["unavailable_reason"]
+
+
 async def test_schemas_of_strangers_are_not_used(api: Api, jp_root_dir: Path) -> None:
     # A pattern that takes longer than anybody waits, and a default to try it on.
     slow = {"type": "string", "pattern": "^(a+)+$", "default": "a" * 60 + "!"}
