@@ -49,7 +49,7 @@ CONCRETE = {
 """Found through entry points only."""
 PARTS = {"hosts.complaints", "hosts.mux", "hosts.openssh", "hosts.remote"}
 """What concrete places of one package are made of; nobody else imports them."""
-SHARED = {f"spawners.{m}" for m in ("batch", "choices", "directives", "jobs", "script")}
+SHARED = {f"spawners.{m}" for m in ("batch", "choices", "directives", "jobs", "script", "watch")}
 """What several concrete spawners are made of."""
 
 

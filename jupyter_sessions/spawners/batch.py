@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from traitlets import Bool, Dict, Float, List, TraitError, Unicode, default, validate
 
-from ..errors import SpawnerError, Unreachable
+from ..errors import Unreachable
 from ..hosts.base import Completed
-from ..session import Handle, Report, Status
+from ..session import Handle, Report
 from . import script
 from .base import Launch, Spawner, Usage, runner_payload, runner_usage
 from .choices import Choices, Offered, said
@@ -28,21 +26,15 @@ from .directives import (
     own_arguments,
     schema_of,
 )
-from .jobs import TOO_MUCH, UNSEEN, Job, Phase, margin_of, report_of
+from .jobs import UNSEEN, Job, Phase, margin_of
+from .watch import Watch
 
-AGAIN = 1.0
-"""Seconds between two queries when what is known cannot be all."""
-LATELY = 60.0
-"""Seconds after a submission or a stop in which the runners are looked at with each poll."""
 CANCEL_GRACE = 10.0
 """Seconds beyond its own grace that a runner may take to end its job before that is cancelled."""
 
 
-TOLD = 30
-"""Lines at the end of a job's output in which a scheduler may have said why it ended it."""
-OUT_OF_MEMORY = re.compile(
-    rb"exceeded (job )?memory limit|oom[-_]kill|job killed: \w*mem .* exceeded limit", re.IGNORECASE
-)
+OLDEST = 50
+"""Old attempts that are removed at a time; each start removes those that are too old by then."""
 
 
 class BatchSpawner(Spawner):
@@ -139,11 +131,7 @@ class BatchSpawner(Spawner):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._offered = Offered(self.ask_choices, lambda: self.choices_interval, self.log)
-        # What was learnt last. Nothing is decided by it that could not be learnt again.
-        self._jobs: dict[str, Job] = {}
-        self._queried = self._looked = self._lively = float("-inf")
-        self._reports: dict[str, Report] = {}
-        self._about: set[str] = set()
+        self._watch = Watch(self)
         self._stops: dict[str, float] = {}
         self._account = ""
 
@@ -259,7 +247,7 @@ class BatchSpawner(Spawner):
         }
         source = script.fill(self.script_template, command, values, names, self.prologue)
         job = await self.submit(name, source, {**values, "seconds": seconds}, directory)
-        self._stir()
+        self._watch.stir()
         yield {**handle, "job": job, "submitted": time.time()}
 
     async def find(self, launch: Launch) -> Handle | None:
@@ -273,22 +261,12 @@ class BatchSpawner(Spawner):
         return None
 
     async def poll(self, handles: Mapping[str, Handle]) -> Mapping[str, Report]:
-        handles = {sid: handle for sid, handle in handles.items() if "directory" in handle}
-        now = time.monotonic()
-        lively = now - self._lively < LATELY
-        about = {str(handle["directory"]) for handle in handles.values()}
-        if about == self._about and not lively and now - self._looked < self.query_interval:
-            return self._reports
-        self._reports = dict(await self._look(handles))
-        self._looked, self._about = now, about
-        if any(r.status in (Status.STARTING, Status.ENDED) for r in self._reports.values()):
-            self._lively = now
-        return self._reports
+        return await self._watch.poll(handles)
 
     async def stop(self, handle: Handle) -> None:
         """Leave word for the runner; cancel what has none, or does not heed it."""
         directory, name = str(handle["directory"]), str(handle.get("name") or "")
-        self._stir()
+        self._watch.stir()
         status = await self.host.runner("stop", {"directory": directory, "wait": 1.0})
         first = self._stops.setdefault(directory, time.monotonic())
         patience = float(handle.get("grace") or 0) + CANCEL_GRACE
@@ -300,7 +278,7 @@ class BatchSpawner(Spawner):
         running = [job.id for job in jobs if job.phase is Phase.RUNNING]
         if doomed := pending + ([] if heeds else running):
             await self.cancel(doomed)
-            self._stir()
+            self._watch.stir()
 
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         return self.host.follow(f"{handle['directory']}/log", lines, follow)
@@ -318,8 +296,26 @@ class BatchSpawner(Spawner):
         return await runner_usage(self.host, handles)
 
     async def available(self) -> str:
+        if said := await super().available():
+            return said
         await self._offered.look()
         return self._offered.problem
+
+    async def placed(self, launch: Launch) -> Launch:
+        launch = await super().placed(launch)
+        if not self.directory or not launch.fields.get("state_dir"):
+            return launch
+        state = f"{await self._place()}/{launch.session_id}/state"
+        return replace(launch, fields={**launch.fields, "state_dir": state})
+
+    async def forget(self, session_id: str, before: int | None = None) -> None:
+        await super().forget(session_id, before)
+        if not self.directory or not re.fullmatch(r"[A-Za-z0-9-]+", session_id):
+            return
+        place = f"{await self._place()}/{session_id}"
+        old = [place] if before is None else [f"{place}/{n}" for n in range(1, before)[-OLDEST:]]
+        if old:
+            await self.run(["rm", "-rf", "--", *old])
 
     def options_schema(self) -> dict[str, Any]:
         choices, age = self._offered.choices, self._offered.age
@@ -333,10 +329,12 @@ class BatchSpawner(Spawner):
             choices.rules,
             script.names_in(self.script_template),
         )
-        if age is not None and chosen:
+        if age is not None:
             for name in chosen.keys() & schema["properties"].keys():
-                schema["properties"][name]["x-choices-age"] = round(age)
-            schema["description"] = f"What {self.system} offers, {said(age)}."
+                option = schema["properties"][name]
+                option["x-choices-age"] = round(age)
+                if "enum" in chosen[name]:
+                    option["description"] = f"{option.get('description', '')} {said(age)}".strip()
         return schema
 
     def restrictions(self) -> Mapping[str, Schema]:
@@ -383,107 +381,22 @@ class BatchSpawner(Spawner):
         limits = [asked, None if timeout is None else timeout + max(60.0, self.walltime_margin)]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _stir(self) -> None:
-        """Something has changed: what was learnt before is not worth keeping."""
-        self._lively = time.monotonic()
-        self._looked = self._queried = float("-inf")
-
     async def _directory(self, launch: Launch) -> str:
         if self.directory:
-            place = self.directory
-            if "{user}" in place:
-                place = place.replace("{user}", await self.account_name())
-            return f"{place.rstrip('/')}/{launch.session_id}/{launch.attempt}"
+            return f"{await self._place()}/{launch.session_id}/{launch.attempt}"
         local = Path(launch.directory)
         return await self.host.attempt_directory(local, launch.session_id, launch.attempt)
+
+    async def _place(self) -> str:
+        """The trait `directory`, with the user's name filled in."""
+        place = self.directory.rstrip("/")
+        user = await self.account_name() if "{user}" in place else ""
+        return place.replace("{user}", user)
 
     async def _status(self, directory: str) -> dict[str, Any]:
         answer = await self.host.runner("poll", {"directories": [directory]})
         status: dict[str, Any] = answer["statuses"].get(directory, {})
         return status
-
-    async def _look(self, handles: Mapping[str, Handle]) -> Mapping[str, Report]:
-        """One look at all files, and one query if it is time, or if the files say something new.
-
-        The query comes after, so that a job is never older news than what its runner wrote.
-        """
-        directories = {sid: str(handle["directory"]) for sid, handle in handles.items()}
-        answer = await self.host.runner("poll", {"directories": list(directories.values())})
-        statuses = {sid: answer["statuses"].get(path, {}) for sid, path in directories.items()}
-        ids = {
-            sid: str(status.get("job") or handles[sid].get("job") or "")
-            for sid, status in statuses.items()
-        }
-        trouble: SpawnerError | None = None
-        before = self._queried
-        if self._due([i for i in ids.values() if i], statuses, ids):
-            try:
-                wanted = sorted({i for i in ids.values() if i})
-                self._jobs = dict(await self.query(wanted)) if wanted else {}
-                self._queried = time.monotonic()
-            except SpawnerError as error:
-                trouble, self._jobs, self._queried = error, {}, float("-inf")
-        reports = {}
-        for sid, status in statuses.items():
-            report = self._report(handles[sid], ids[sid], status, self._queried != before)
-            if report is not None:
-                reports[sid] = await self._explained(handles[sid], ids[sid], report)
-        if trouble is not None and not reports:
-            raise trouble
-        return reports
-
-    def _due(
-        self, wanted: Sequence[str], statuses: Mapping[str, Any], ids: Mapping[str, str]
-    ) -> bool:
-        age = time.monotonic() - self._queried
-        if age >= self.query_interval:
-            return True
-        if age < AGAIN:
-            return False
-        if any(job_id not in self._jobs for job_id in wanted):
-            return True
-        for sid, status in statuses.items():
-            job = self._jobs.get(ids[sid])
-            waits = job is not None and job.phase is Phase.PENDING
-            over = job is not None and job.phase in (Phase.ENDED, Phase.GONE)
-            if (waits and status.get("ran")) or (not over and status.get("exit")):
-                return True
-        return False
-
-    def _report(
-        self, handle: Handle, job_id: str, status: Mapping[str, Any], fresh: bool
-    ) -> Report | None:
-        now = datetime.now(UTC)
-        job = self._jobs.get(job_id)
-        if not job_id:  # stopped before it was submitted: the runner's files are all there is
-            job = Job(id="", phase=Phase.GONE) if status.get("exit") else None
-        walltime, late = 0.0, self.queue_timeout
-        if job is not None and job.ends is not None and job.started is not None:
-            walltime = (job.ends - job.started).total_seconds()
-        what = f"{self.system} job {job_id}"
-        submitted = handle.get("submitted")
-        waits = job is not None and job.phase is Phase.PENDING and not status.get("ran")
-        if waits and late is not None and submitted and now.timestamp() - submitted > late:
-            message = f"{what} waited in the queue for more than {late:g} s, and is cancelled."
-            return Report(Status.ENDED, reason="queue_timeout", message=message)
-        try:
-            margin = margin_of(walltime, self.walltime_margin)
-            report = report_of(what, job, status, now, margin, fresh)
-        except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
-            return None  # its files were tampered with: the other sessions go on
-        return replace(report, again=False) if report and not self.resubmit else report
-
-    async def _explained(self, handle: Handle, job_id: str, report: Report) -> Report:
-        """An end that nobody has explained, with what the scheduler wrote into the job's output."""
-        killed = report.exit_code is None and report.reason in ("failed", "exited", "completed")
-        if report.status is not Status.ENDED or not killed:
-            return report
-        with contextlib.suppress(SpawnerError):
-            async for chunk in self.logs(handle, lines=TOLD, follow=False):
-                if OUT_OF_MEMORY.search(chunk):
-                    message = f"{self.system} job {job_id} {TOO_MUCH}."
-                    return replace(report, reason="out_of_memory", message=message)
-        return report
 
     async def _open(self, handle: Handle, name: str) -> list[Job]:
         """The jobs of an attempt that are not over: one, or two after a crash at the wrong time."""

@@ -88,6 +88,6 @@ class Offered:
 def said(age: float) -> str:
     """How old an answer is, for people."""
     if age < 60:
-        return "as of now"
+        return "As of now."
     minutes = round(age / 60)
-    return f"as of {minutes} min ago" if minutes < 120 else f"as of {round(minutes / 60)} h ago"
+    return f"As of {minutes} min ago." if minutes < 120 else f"As of {round(minutes / 60)} h ago."

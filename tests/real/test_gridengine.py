@@ -64,7 +64,7 @@ async def test_a_session_runs_as_a_job_and_leaves_nothing_behind(
         assert forms["ge"]["options"]["properties"]["queue"]["enum"] == ["all.q"]
         asked = {"cpus": 2, "hours": 1, "queue": "all.q"}
         session = await until_running(manager, await begin(manager, "ge", resources=asked))
-        assert session.attempt.ends is not None
+        session = await until(manager, session, lambda s: s.attempt.ends is not None)
         environment = (await answer(manager, session))["environment"]
         assert environment["JOB_ID"] == session.attempt.handle["job"]  # type: ignore[index]
         assert environment["NSLOTS"] == "2"

@@ -65,9 +65,9 @@ async def test_a_session_runs_as_a_job_and_leaves_nothing_behind(pbs: FakePbs, r
         assert forms["pbs"]["options"]["properties"]["queue"]["enum"] == ["workq"]
         asked = {"cpus": 2, "memory": 0.5, "hours": 1}
         session = await until_running(manager, await begin(manager, "pbs", resources=asked))
-        assert session.attempt.handle is not None
-        assert session.attempt.ends is not None
+        session = await until(manager, session, lambda s: s.attempt.ends is not None)
         environment = (await answer(manager, session))["environment"]
+        assert session.attempt.handle is not None
         assert environment["PBS_JOBID"] == session.attempt.handle["job"] == "1.fakepbs"
         log = b"".join([chunk async for chunk in manager.logs(session.id)])
         assert b"echo is here" in log
@@ -118,6 +118,25 @@ async def test_a_full_queue_opens_by_itself_and_ends_are_told(
         for value in ("$(touch x)", "a\n#PBS -A x", "-A", "a,walltime=99:00:00", "workq\n"):
             with pytest.raises(InvalidRequest):
                 await begin(manager, "pbs", resources={"account": value})
+
+
+async def test_files_can_be_kept_where_the_nodes_see_them(
+    pbs: FakePbs, root: Path, short_path: Path
+) -> None:
+    place = short_path / "scratch"
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    traits = {**QUICK, "directory": f"{place}/{{user}}/sessions"}
+    async with running(root, spawners={"pbs": traits}) as manager:
+        session = await until_running(manager, await begin(manager, "pbs"))
+        files = place / user / "sessions" / session.id
+        assert (files / "1" / "connection.json").exists()
+        assert (files / "state" / "starts").exists()
+        assert (files / "1").stat().st_mode & 0o777 == 0o700
+        await answer(manager, session)
+        await manager.stop(session.id)
+        await until_ended(manager, session)
+        await manager.delete(session.id)
+        assert not files.exists()
 
 
 class TestContract(SpawnerContract):

@@ -29,6 +29,7 @@ from jupyter_sessions.testing import SpawnerContract
 from ..managers import running, starts
 from ..processes import marked
 from .batch import Counted, answer, begin, until, until_ended, until_running
+from .server import free_port
 from .slurm import Slurm, cluster
 
 DRIVER = Path(__file__).parents[1] / "drivers" / "manager_that_dies.py"
@@ -87,6 +88,7 @@ async def test_a_session_runs_on_a_node_and_leaves_nothing_behind(slurm: Slurm, 
         session = await until_running(manager, session)
         assert session.attempt.host in slurm.nodes
         assert (await answer(manager, session))["environment"]["SLURM_JOB_ID"]
+        session = await until(manager, session, lambda s: s.attempt.ends is not None)
         assert session.attempt.ends is not None
         left = (session.attempt.ends - datetime.now(UTC)).total_seconds()
         assert 3300 < left < 3560, "the hour of the job, less the margin"
@@ -454,6 +456,71 @@ async def test_the_form_offers_what_slurm_has(slurm: Slurm, root: Path) -> None:
         with pytest.raises(InvalidRequest, match="hours") as refused:
             await begin(manager, "all", resources={"partition": "urgent", "hours": 3})
         assert refused.value.errors[0].field == "resources.hours"
+
+
+@pytest.fixture
+def login_node(slurm: Slurm, short_path: Path) -> Iterator[dict[str, Any]]:
+    """A host over SSH where Slurm's commands are, with the nodes' files; its settings."""
+    port = free_port()
+    for key in ("host_key", "user_key"):
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(short_path / key)]
+        subprocess.run(argv, check=True)
+    settings = {
+        "Port": port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": short_path / "host_key",
+        "PidFile": short_path / "sshd.pid",
+        "AuthorizedKeysFile": short_path / "user_key.pub",
+        "PermitRootLogin": "yes",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "SetEnv": f"SLURM_CONF={slurm.conf}",
+    }
+    lines = "".join(f"{name} {value}\n" for name, value in settings.items())
+    (short_path / "sshd_config").write_text(lines)
+    known = f"[127.0.0.1]:{port} {(short_path / 'host_key.pub').read_text()}"
+    (short_path / "known_hosts").write_text(known)
+    (short_path / "ssh_config").write_text(
+        f"Host login\n HostName 127.0.0.1\n Port {port}\n User root\n IdentitiesOnly yes\n"
+        f" IdentityFile {short_path}/user_key\n UserKnownHostsFile {short_path}/known_hosts\n"
+        " GlobalKnownHostsFile /dev/null\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    log = (short_path / "sshd.log").open("wb")
+    argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(short_path / "sshd_config")]
+    with log, subprocess.Popen(argv, stderr=log) as sshd:
+        yield {
+            "class": "ssh",
+            "address": "login",
+            "config_file": str(short_path / "ssh_config"),
+            "python": "/usr/bin/python3",
+            "directory": str(short_path / "there"),
+        }
+        sshd.terminate()
+
+
+async def test_the_same_through_a_login_node(
+    slurm: Slurm, root: Path, login_node: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_CONF")
+    there = {"login": login_node}
+    async with running(root, hosts=there, spawners={"hpc": {**QUICK, "host": "login"}}) as manager:
+        spawner = manager.offers.spawner("hpc")
+        async with asyncio.timeout(60):
+            while "enum" not in spawner.options_schema()["properties"]["partition"]:
+                assert await spawner.available() == ""
+                await asyncio.sleep(0.1)
+        session = await begin(manager, "hpc", resources=SMALL, cwd="/")
+        session = await until_running(manager, session)
+        assert session.attempt.host in slurm.nodes
+        assert (await answer(manager, session))["environment"]["SLURM_JOB_ID"]
+        log = b"".join([chunk async for chunk in manager.logs(session.id)])
+        assert b"echo is here" in log
+        await manager.stop(session.id)
+        assert (await until_ended(manager, session)).state is State.STOPPED
+        monkeypatch.setenv("SLURM_CONF", str(slurm.conf))
+        assert await gone(slurm, session)
+    assert marked(session.id) == []
 
 
 class TestContract(SpawnerContract):
