@@ -254,6 +254,31 @@ def test_a_host_that_is_away_changes_nothing(
     wait(lambda: answers(server, files), 20, "the app")
 
 
+def test_a_start_while_the_host_is_away_says_so_and_a_restart_waits(
+    server: JupyterServer, far: FarMachine
+) -> None:
+    session = server.start("files", spawner="far")
+    url = f"jupyter-sessions/v1/sessions/{session['id']}"
+    server.post(f"{url}/stop")
+    wait(lambda: server.session(session["id"])["state"] == "stopped", 30, "it to stop")
+    with far.cut():
+        for pid in masters(server.home):
+            os.kill(pid, signal.SIGKILL)
+        body = {"app": "files", "spawner": "far"}
+        status, content = server.request("POST", "/jupyter-sessions/v1/sessions", body)
+        assert (status, json.loads(content)["reason"]) == (503, "unreachable")
+        assert "far" in json.loads(content)["message"]
+        server.post(f"{url}/restart")
+        waiting = wait(
+            lambda: (s := server.session(session["id"]))["unreachable_since"] and s, 40, "it to say"
+        )
+        assert (waiting["state"], waiting["attempt"]) == ("created", 2)
+        assert "far" in waiting["message"]
+    again = server.wait_until_running(session["id"])
+    assert again["attempt"] == 2
+    stop_and_remove(server, far, session)
+
+
 def unreachable(server: JupyterServer, session: dict[str, Any]) -> Any:
     now = server.session(session["id"])
     return now if now["unreachable_since"] else None
