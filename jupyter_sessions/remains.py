@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 
 from .errors import Conflict, SpawnerError
@@ -43,6 +44,11 @@ async def end_unrecorded(
                 why = error.message if isinstance(error, SpawnerError) else "it does not end"
                 message = f"Session {session_id} may still run: {why}."
                 raise Conflict(message, reason="not_stopped") from error
+    for spawner in spawners:
+        # What cannot be removed now stays there: no process, only files.
+        with contextlib.suppress(SpawnerError, TimeoutError):
+            async with asyncio.timeout(WAIT):
+                await spawner.forget(session_id)
 
 
 async def _end(spawner: Spawner, launch: Launch) -> None:

@@ -255,6 +255,8 @@ class Steps:
                 session = await self._prepare(session, app)
                 if not session.attempt.prepared or session.state is State.STOPPING:
                     return
+        number = session.attempt.number
+        await asyncio.to_thread(self._ledger.store.begin_attempt, session.id, number)
         launch = await self._launch(session)
         try:
             async with aclosing(self._handles(spawner, session, launch)) as handles:

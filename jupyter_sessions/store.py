@@ -154,6 +154,20 @@ class SessionStore:
         """Where the spawner and the runner keep what belongs to one attempt."""
         return self.directory(session_id) / str(attempt)
 
+    def begin_attempt(self, session_id: str, attempt: int) -> None:
+        """Make an attempt's directory, wherever it will run: `attempts` tells of it from then on.
+
+        Called before anything is started, so that what runs can be found without the record.
+
+        Raises
+        ------
+        SessionNotFound
+            If the session was deleted.
+        """
+        if not self.directory(session_id).is_dir():
+            raise SessionNotFound(session_id)
+        private_directory(self.attempt_directory(session_id, attempt))
+
     def attempts(self, session_id: str) -> list[int]:
         """The numbers of the attempts that have a directory."""
         try:

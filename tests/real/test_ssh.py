@@ -308,6 +308,18 @@ def test_a_log_is_followed_and_its_reader_leaves_nothing_there(
     wait(lambda: not far.run("pgrep", "-f", "remote.py follow", check=False), 20, "it to end")
 
 
+def test_a_session_whose_record_is_lost_is_found_there_and_ended(
+    server: JupyterServer, far: FarMachine
+) -> None:
+    session = server.start("files", spawner="far")
+    assert far.processes(f"={session['id']}.")
+    (server.home.store / "sessions" / session["id"] / "session.json").write_text("{")
+    status, content = server.request("DELETE", f"/jupyter-sessions/v1/sessions/{session['id']}")
+    assert status == 204, content
+    assert not far.processes(f"={session['id']}.")
+    assert session["id"] not in far.files(f"{KEPT}/sessions")
+
+
 def test_strange_names_are_names_and_nothing_else(server: JupyterServer, far: FarMachine) -> None:
     name = "/home/ada/$(touch x);`touch x`\n{socket} \u00e9'\""
     far.run("install", "-d", "-o", "ada", name)
