@@ -7,13 +7,14 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 built=jupyter_sessions/labextension
 stamp=node_modules/.built-front-end
-key=$(find labextension/{src,style,schema} package.json yarn.lock .yarnrc.yml tsconfig.json -type f -print0 |
+vendored=jupyter_sessions/apps/builtin/terminal/page/vendor
+key=$(find labextension/{src,style,schema} scripts/vendor.mjs package.json yarn.lock .yarnrc.yml tsconfig.json -type f -print0 |
   sort -z | xargs -0 sha256sum | sha256sum)
 
 mkdir -p "$venv/share/jupyter/labextensions"
 ln -sfn "$root/$built" "$venv/share/jupyter/labextensions/jupyter-sessions"
 # Maps of sources are of a build for development, as `jlpm watch` leaves one behind.
-[[ -f $stamp && -f $built/package.json && $(<"$stamp") == "$key" ]] &&
+[[ -f $stamp && -f $built/package.json && -f $vendored/xterm.mjs && $(<"$stamp") == "$key" ]] &&
   ! compgen -G "$built/static/*.map" >/dev/null && exit 0
 
 tools=$(tools_dir)
