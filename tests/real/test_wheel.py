@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+VENDORED = "jupyter_sessions/apps/builtin/terminal/page/vendor"
 SHARED = "data/share/jupyter/labextensions/jupyter-sessions/"
 
 
@@ -36,8 +37,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = folder / "source" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy)
-    built = ROOT / "jupyter_sessions/labextension"
-    shutil.copytree(built, folder / "source/jupyter_sessions/labextension")
+    for built in ("jupyter_sessions/labextension", VENDORED):
+        shutil.copytree(ROOT / built, folder / "source" / built)
     # Nothing but Python and what Python needs: no Node, no npm.
     path = os.pathsep.join(
         part for part in ("/usr/bin", "/bin") if not (Path(part) / "node").exists()
@@ -68,6 +69,7 @@ def test_it_contains_the_production_bundle_and_nothing_of_the_builder(wheel: Pat
     home = str(Path.home()).encode()
     told = [n for n, data in content.items() if str(ROOT).encode() in data or home + b"/" in data]
     assert told == []
+    assert f"{VENDORED}/xterm.mjs" in content
     # Once: JupyterLab finds it in share/.
     assert [name for name in content if name.startswith("jupyter_sessions/labextension")] == []
 
