@@ -86,8 +86,8 @@ class Offered:
 
 
 def said(age: float) -> str:
-    """How old an answer is, for people."""
+    """How old an answer is, for people; nothing if it is new."""
     if age < 60:
-        return "As of now."
+        return ""
     minutes = round(age / 60)
     return f"As of {minutes} min ago." if minutes < 120 else f"As of {round(minutes / 60)} h ago."
