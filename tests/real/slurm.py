@@ -111,11 +111,15 @@ class Slurm:
         assert not check or done.returncode == 0, (argv, done.stdout, done.stderr)
         return done.stdout.strip()
 
+    def command(self, node: str, *argv: str) -> list[str]:
+        """What runs `argv` on a node."""
+        leader = self._leader(node)
+        return ["nsenter", "-t", str(leader), "-n", "-u", "-m", "-p", "-i", "--", *argv]
+
     def on(self, node: str, *argv: str) -> str:
         """What a command says that is run on a node."""
-        leader = self._leader(node)
-        enter = ["nsenter", "-t", str(leader), "-n", "-u", "-m", "-p", "-i", "--"]
-        return subprocess.run([*enter, *argv], capture_output=True, text=True, check=True).stdout
+        command = self.command(node, *argv)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     # Its parts ------------------------------------------------------------------------------
 
