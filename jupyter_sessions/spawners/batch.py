@@ -14,6 +14,7 @@ from traitlets import Bool, Dict, Float, List, TraitError, Unicode, default, val
 
 from ..errors import Unreachable
 from ..hosts.base import Completed
+from ..reaching.nodes import ReachesNodes
 from ..session import Handle, Report
 from . import script
 from .base import Launch, Spawner, Usage, runner_payload, runner_usage
@@ -37,7 +38,7 @@ OLDEST = 50
 """Old attempts that are removed at a time; each start removes those that are too old by then."""
 
 
-class BatchSpawner(Spawner):
+class BatchSpawner(ReachesNodes, Spawner):
     """Submits a job that runs ``runner.py supervise``; the runner starts and supervises the app.
 
     The attempt's directory has to be seen by the host that submits and by the nodes: that is how
@@ -223,6 +224,7 @@ class BatchSpawner(Spawner):
             "directory": directory,
             "name": name,
             "grace": launch.stop_grace,
+            "keys": launch.directory,
             "prepared": time.time(),
         }
         yield handle
@@ -235,9 +237,9 @@ class BatchSpawner(Spawner):
             timeout = most if launch.timeout is None else min(launch.timeout, most)
             launch = replace(launch, timeout=timeout)
         payload = runner_payload(await self.placed(launch), directory)
-        await self.host.runner(
-            "prepare", {**payload, "job_variable": self.job_variable, "copy": True}
-        )
+        gate = await self.gate_of(launch.directory, directory)
+        ours = {"job_variable": self.job_variable, "copy": True, "gate": gate}
+        await self.host.runner("prepare", {**payload, **ours})
         command = [self.python, "-I", "-S", f"{directory}/runner.py", "supervise", directory]
         names = {
             "name": name,
@@ -253,6 +255,7 @@ class BatchSpawner(Spawner):
     async def find(self, launch: Launch) -> Handle | None:
         directory, name = await self._directory(launch), self.job_name(launch)
         handle = {"directory": directory, "name": name, "grace": launch.stop_grace}
+        handle["keys"] = launch.directory
         if ids := await self.named(name):
             return {**handle, "job": ids[0]}
         status = await self._status(directory)

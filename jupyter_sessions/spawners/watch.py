@@ -140,6 +140,7 @@ class Watch:
             report = report_of(what, job, status, now, margin, fresh)
         except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
             return None  # its files were tampered with: the other sessions go on
+        report = report and self._spawner.located(report, handle)
         return replace(report, again=False) if report and not self._spawner.resubmit else report
 
     async def _explained(self, handle: Handle, job_id: str, report: Report) -> Report:
