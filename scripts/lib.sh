@@ -12,7 +12,7 @@ packages_tools=(build-essential pkg-config libkrb5-dev libsecret-1-dev ca-certif
 packages_demo=(tigervnc-standalone-server tigervnc-tools openbox xterm dbus x11-xserver-utils
   fonts-dejavu-core)
 packages_benchmark=(nginx wrk gcc libc6-dev chromium socat)
-packages_test=(chromium xdotool imagemagick iproute2 sudo procps nginx xpra xvfb python3-pil jwm
+packages_test=(openssl chromium xdotool imagemagick iproute2 sudo procps nginx xpra xvfb python3-pil jwm
   openssh-client openssh-server util-linux environment-modules r-base-core r-cran-shiny
   slurmctld slurmd slurm-client munge gridengine-master gridengine-exec gridengine-client)
 
