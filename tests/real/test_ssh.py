@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -31,6 +32,7 @@ from .server import Home, JupyterServer, wait
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another machine")
 
 SERVICES = Path(__file__).parents[1] / "services"
+T = TypeVar("T")
 KEPT = "/home/ada/.local/share/jupyter-sessions"
 
 
@@ -73,6 +75,12 @@ def settings(far: FarMachine, **traits: Any) -> dict[str, Any]:
         "python": "/opt/venv/bin/python",
         **traits,
     }
+
+
+def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run `work` in a loop of its own: the browser has one running in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
 
 
 def masters(home: Home) -> list[int]:
@@ -364,7 +372,7 @@ def test_a_server_killed_in_a_start_leaves_no_orphan_and_no_second_run(
             assert (await stop(manager, session)).state == "stopped"
             await manager.delete(session_id)
 
-    asyncio.run(finish())
+    apart(finish)
     assert not far.processes(f"={session_id}.")
     assert session_id not in far.files(f"{KEPT}/sessions")
 
@@ -391,7 +399,7 @@ def trouble(far: FarMachine, **traits: Any) -> str:
             await host.close()
 
     began = time.monotonic()
-    said = asyncio.run(ask())
+    said = apart(ask)
     assert time.monotonic() - began < 60
     return said
 
@@ -434,7 +442,7 @@ def test_more_commands_than_the_server_allows_wait(far: FarMachine) -> None:
         finally:
             await host.close()
 
-    assert asyncio.run(many()) == [0] * 25
+    assert apart(many) == [0] * 25
 
 
 def test_at_the_end_nothing_is_left_here_or_there(
