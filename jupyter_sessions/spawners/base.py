@@ -280,6 +280,11 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         manager ends sessions too.
         """
 
+    async def attempt_directory(self, launch: Launch) -> str:
+        """Where the files of an attempt are on the host, and where it runs; not made by this."""
+        local = Path(launch.directory)
+        return await self.host.attempt_directory(local, launch.session_id, launch.attempt)
+
     async def placed(self, launch: Launch) -> Launch:
         """`launch` with ``{app_dir}``, ``{helper_dir}`` and ``{state_dir}`` as they are there.
 
@@ -334,6 +339,8 @@ RUNNER_STATUSES = {
     "starting": Status.STARTING,
     "alive": Status.ALIVE,
     "ended": Status.ENDED,
+    # Only started ones are asked about: somebody took its files away. Its runner ends it then.
+    "absent": Status.ENDED,
 }
 
 
@@ -350,7 +357,7 @@ def runner_report(status: Mapping[str, Any]) -> Report | None:
             status=RUNNER_STATUSES[status["status"]],
             address=None if address is None else Address.from_json(address),
             exit_code=end.get("exit_code"),
-            reason=end.get("reason", ""),
+            reason=end.get("reason", "files_lost" if status["status"] == "absent" else ""),
             message=end.get("message", status.get("message") or told.message),
             host=status.get("hostname") or "",
             started=None if started is None else datetime.fromtimestamp(started, UTC),

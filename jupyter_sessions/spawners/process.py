@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from traitlets import default
 
-from ..routes import Address
-from ..session import Handle, Report, Status
-from .base import Launch, Spawner, Usage, runner_payload, runner_usage, told_of
+from ..session import Handle, Report
+from .base import Launch, Spawner, Usage, runner_payload, runner_report, runner_usage
 
 LOW = 10
 """Steps of niceness for a low priority: others' work then gets about nine tenths of a processor."""
@@ -22,14 +19,6 @@ PRIORITY: Mapping[str, Any] = {
     "enum": ["normal", "low"],
     "default": "normal",
     "x-advanced": True,
-}
-
-STATUSES = {
-    "starting": Status.STARTING,
-    "alive": Status.ALIVE,
-    "ended": Status.ENDED,
-    # Only started ones are asked about: somebody took its files away. Its runner ends it then.
-    "absent": Status.ENDED,
 }
 
 
@@ -46,7 +35,7 @@ class ProcessSpawner(Spawner):
         return self.host.poll_interval
 
     async def start(self, launch: Launch) -> AsyncIterator[Handle]:
-        directory = await self._directory(launch)
+        directory = await self.attempt_directory(launch)
         yield {"directory": directory}
         payload = runner_payload(await self.placed(launch), directory)
         nice = LOW if launch.resources.get("priority") == "low" else 0
@@ -56,7 +45,7 @@ class ProcessSpawner(Spawner):
         payload = {
             "session": launch.session_id,
             "attempt": launch.attempt,
-            "directory": await self._directory(launch),
+            "directory": await self.attempt_directory(launch),
         }
         handle: Handle | None = (await self.host.runner("find", payload))["handle"]
         return handle
@@ -65,7 +54,9 @@ class ProcessSpawner(Spawner):
         directories = {sid: str(h["directory"]) for sid, h in handles.items() if "directory" in h}
         answer = await self.host.runner("poll", {"directories": list(directories.values())})
         statuses: dict[str, Any] = answer["statuses"]
-        reports = {sid: _report(statuses[d]) for sid, d in directories.items() if d in statuses}
+        reports = {
+            sid: runner_report(statuses[d]) for sid, d in directories.items() if d in statuses
+        }
         return {sid: report for sid, report in reports.items() if report is not None}
 
     async def stop(self, handle: Handle) -> None:
@@ -88,36 +79,3 @@ class ProcessSpawner(Spawner):
 
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         return self.host.follow(f"{handle['directory']}/log", lines, follow)
-
-    async def _directory(self, launch: Launch) -> str:
-        return await self.host.attempt_directory(
-            Path(launch.directory), launch.session_id, launch.attempt
-        )
-
-
-def _report(status: Mapping[str, Any]) -> Report | None:
-    """The runner's answer about one directory as a report; None if it does not know."""
-    try:
-        return _read(status) if status["status"] in STATUSES else None
-    except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
-        return None  # its files were tampered with: the other sessions go on
-
-
-def _read(status: Mapping[str, Any]) -> Report:
-    end: Mapping[str, Any] = status.get("exit") or {}
-    address = status.get("address")
-    told = told_of(status.get("told") or {})
-    return Report(
-        status=STATUSES[status["status"]],
-        address=None if address is None else Address.from_json(address),
-        exit_code=end.get("exit_code"),
-        reason=end.get("reason", "files_lost" if status["status"] == "absent" else ""),
-        message=end.get("message", status.get("message") or told.message),
-        host=status.get("hostname") or "",
-        started=_time(status.get("started")),
-        told=told,
-    )
-
-
-def _time(epoch: float | None) -> datetime | None:
-    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
