@@ -19,10 +19,10 @@ class GatedSpawner(ReachesNodes, ProcessSpawner):
     Its directories are not in the store, as on a host that does not share its home.
     """
 
-    nodes = Unicode()
+    nodes = Unicode().tag(config=True)
 
     async def start(self, launch: Launch) -> AsyncIterator[Handle]:
-        directory = await self._directory(launch)
+        directory = await self.attempt_directory(launch)
         handle = {"directory": directory, "keys": launch.directory}
         yield handle
         payload = runner_payload(await self.placed(launch), directory)
@@ -37,5 +37,5 @@ class GatedSpawner(ReachesNodes, ProcessSpawner):
         reports = await super().poll(handles)
         return {sid: self.located(report, handles[sid]) for sid, report in reports.items()}
 
-    async def _directory(self, launch: Launch) -> str:
+    async def attempt_directory(self, launch: Launch) -> str:
         return str(Path(self.nodes) / f"{launch.session_id}.{launch.attempt}")

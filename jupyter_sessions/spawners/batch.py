@@ -7,7 +7,6 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from traitlets import Bool, Dict, Float, List, TraitError, Unicode, default, validate
@@ -219,7 +218,7 @@ class BatchSpawner(ReachesNodes, Spawner):
     # A spawner -------------------------------------------------------------------------------
 
     async def start(self, launch: Launch) -> AsyncIterator[Handle]:
-        directory, name = await self._directory(launch), self.job_name(launch)
+        directory, name = await self.attempt_directory(launch), self.job_name(launch)
         handle: dict[str, Any] = {
             "directory": directory,
             "name": name,
@@ -253,7 +252,7 @@ class BatchSpawner(ReachesNodes, Spawner):
         yield {**handle, "job": job, "submitted": time.time()}
 
     async def find(self, launch: Launch) -> Handle | None:
-        directory, name = await self._directory(launch), self.job_name(launch)
+        directory, name = await self.attempt_directory(launch), self.job_name(launch)
         handle = {"directory": directory, "name": name, "grace": launch.stop_grace}
         handle["keys"] = launch.directory
         if ids := await self.named(name):
@@ -384,11 +383,10 @@ class BatchSpawner(ReachesNodes, Spawner):
         limits = [asked, None if timeout is None else timeout + max(60.0, self.walltime_margin)]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    async def _directory(self, launch: Launch) -> str:
+    async def attempt_directory(self, launch: Launch) -> str:
         if self.directory:
             return f"{await self._place()}/{launch.session_id}/{launch.attempt}"
-        local = Path(launch.directory)
-        return await self.host.attempt_directory(local, launch.session_id, launch.attempt)
+        return await super().attempt_directory(launch)
 
     async def _place(self) -> str:
         """The trait `directory`, with the user's name filled in."""

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 from traitlets import Dict, Float, TraitError, Unicode, default, import_item
@@ -40,6 +39,8 @@ VANISHED = 30.0
 """Seconds for which a job has to be said to be gone until it is believed."""
 CANCEL_GRACE = 10.0
 """Seconds beyond the app's own grace that a runner may take to end before its job is cancelled."""
+LOOKS, LATER = 5, 0.5
+"""How often to look whether a job that could not be cancelled has ended, and after how long."""
 AT_A_TIME = 4
 """Classes ask about one job each: as many of these questions at a time."""
 
@@ -99,7 +100,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
     # A spawner -------------------------------------------------------------------------------
 
     async def start(self, launch: Launch) -> AsyncIterator[Handle]:
-        directory = await self._directory(launch)
+        directory = await self.attempt_directory(launch)
         handle: dict[str, Any] = {
             "directory": directory,
             "keys": launch.directory,
@@ -174,7 +175,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
                 one.port = 1  # nobody goes there: the app listens elsewhere
 
     async def find(self, launch: Launch) -> Handle | None:
-        directory = await self._directory(launch)
+        directory = await self.attempt_directory(launch)
         if not await asyncio.to_thread(os.path.lexists, f"{directory}/runner.json"):
             return None  # a job that still waits runs nothing, once another one has begun
         return {
@@ -269,8 +270,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         one, task = self._starting.get(directory) or (self._make(handle), None)
         if one.get_state():
             try:
-                if await one.poll() is None:
-                    await one.stop(now=True)
+                await _end(one)
             except Exception as error:
                 raise Unreachable(f"{self.spawner_class} cannot end it: {error!r}.") from error
         if task is not None:
@@ -306,10 +306,6 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         return {**schema, "properties": properties}
 
     # The class -------------------------------------------------------------------------------
-
-    async def _directory(self, launch: Launch) -> str:
-        local = Path(launch.directory)
-        return await self.host.attempt_directory(local, launch.session_id, launch.attempt)
 
     def _refusal(self, error: BaseException) -> SpawnerError:
         said = getattr(error, "log_message", None) or str(error) or repr(error)
@@ -355,6 +351,21 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
                 raise SpawnerError(f"{self.hub_config} cannot be read: {error!r}") from error
         config.merge(self.config)
         return config
+
+
+async def _end(one: Any) -> None:
+    """Let the class end what it has started, if that has not ended yet."""
+    if await one.poll() is not None:
+        return
+    try:
+        await one.stop(now=True)
+    except Exception:
+        # Schedulers refuse to cancel a job that has just ended: a moment later the class knows.
+        for _ in range(LOOKS):
+            if await one.poll() is not None:
+                return
+            await asyncio.sleep(LATER)
+        raise
 
 
 def _await_child(one: Any) -> None:
