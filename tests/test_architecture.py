@@ -26,7 +26,7 @@ LAYERS = [
     {"steps"},
     {"polling", "forgetting"},
     {"ledger", "offers", "following", "hooks"},
-    {"launching", "connections", "places", "remains", "usage"},
+    {"launching", "connections", "places", "remains", "usage", "way_check"},
     {"project_apps", "finding"},
     {"ownership", "preferences", "project", "secrets", "trust"},
     {"store", "apps", "spawners", "validation", "readiness"},

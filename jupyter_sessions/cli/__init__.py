@@ -53,7 +53,9 @@ def _run(args: Any, config: list[str]) -> int:
         output.error(wrong, as_json=args.json)
         return exit_code(wrong)
     except KeyboardInterrupt:
-        output.say("Interrupted. What was started goes on; `jupyter sessions list` shows it.")
+        output.say(
+            "Interrupted. Sessions that were started go on; `jupyter sessions list` shows them."
+        )
         return 130
     except BrokenPipeError:
         # `jupyter sessions logs -f | head`: the reader has had enough.

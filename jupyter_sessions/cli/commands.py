@@ -18,25 +18,15 @@ from ..preferences import preset
 from ..session import ENDED, Session, State
 from ..validation import absolute_path
 from . import servers
-from .apps import apps, missing
+from .apps import apps
 from .choices import choices_text, typed_values
 from .output import answer, answer_json, clock, facts, left, say, since, table
 from .setting import manager
+from .spawners import spawners
 
 SETTLED = frozenset({State.RUNNING}) | ENDED
 TAIL = 20
 """Lines of the log that are shown of a session that failed."""
-
-
-async def spawners(args: argparse.Namespace, config: list[str]) -> int:
-    async with manager(config) as m:
-        found = await m.offers.spawners()
-    if args.json:
-        answer_json(found)
-    else:
-        rows = [(s["name"], s["title"], s["host"], missing(s)) for s in found]
-        table(("SPAWNER", "TITLE", "HOST", ""), rows)
-    return 0
 
 
 async def start(args: argparse.Namespace, config: list[str]) -> int:

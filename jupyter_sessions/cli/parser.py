@@ -53,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     _apps_commands(command("apps", "what can be started, and what helps to bring your own"))
-    command("spawners", "where sessions can run")
+    _spawners_commands(
+        command("spawners", "where sessions can run, and how their apps are reached")
+    )
     _start(command("start", "start a session"))
     sub = command("presets", "the presets of an app")
     _completer(sub.add_argument("app", help="which app"), _apps)
@@ -129,6 +131,33 @@ def _apps_commands(sub: argparse.ArgumentParser) -> None:
     action("schema", "print the JSON Schema of app.yaml")
 
 
+def _spawners_commands(sub: argparse.ArgumentParser) -> None:
+    actions = sub.add_subparsers(dest="action", metavar="ACTION")
+    for name, summary in (
+        ("list", "where sessions can run (if no action is given)"),
+        ("check", "start a small job, and say which ways lead to its node"),
+    ):
+        below = actions.add_parser(name, help=summary, description=summary)
+        below.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON"
+        )
+    _completer(below.add_argument("spawner", help="which spawner"), _spawners)
+    _resource(below)
+    wait = "how long the job may wait in the queue: 90, 15m, 2h (default: 2m)"
+    below.add_argument("-w", "--wait", type=duration, default=120.0, help=wait)
+
+
+def _resource(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "-r",
+        "--resource",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a resource of the spawner; may be repeated",
+    )
+
+
 def _option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "-o",
@@ -146,14 +175,7 @@ def _start(sub: argparse.ArgumentParser) -> None:
     spawner = sub.add_argument("-s", "--spawner", help="where to run it (default: local)")
     _completer(spawner, _spawners)
     _option(sub)
-    sub.add_argument(
-        "-r",
-        "--resource",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a resource of the spawner; may be repeated",
-    )
+    _resource(sub)
     preset = sub.add_argument("--preset", help="begin with what is kept under this name")
     _completer(preset, _presets)
     sub.add_argument("-C", "--cwd", help="the folder to start in (default: this one)")

@@ -191,6 +191,15 @@ def test_a_service_directory_runs_on_the_other_machine(
     assert far.run("cat", "/home/ada/cancelled").strip() == "cancelled"
 
 
+def test_a_check_starts_something_there_and_leaves_nothing(home: Home, far: FarMachine) -> None:
+    before = far.files(f"{KEPT}/sessions")
+    told = json.loads(home.cli("spawners", "check", "far", "--json"))
+    assert [(way["name"], way["works"]) for way in told["ways"]] == [("host", True)], told
+    assert (told["node"], told["problem"], told["left"]) == (far.name, "", "")
+    assert far.files(f"{KEPT}/sessions") == before
+    assert not (home.store / "checks").exists()
+
+
 def stop_and_remove(server: JupyterServer, far: FarMachine, session: dict[str, Any]) -> None:
     """End and forget a session; see that nothing of it is left there."""
     assert far.processes(f"={session['id']}.")
