@@ -252,7 +252,8 @@ class SessionManager(LoggingConfigurable):
         app = session_app(session)
         # An app that was told its prefix can be opened only under that one.
         base_url = session.base_url if app.prefix == "keep" else self.base_url
-        return describe(session, self.open_path(session), base_url)
+        title = self.offers.spawner_title(session.spawner)
+        return describe(session, self.open_path(session), base_url, title)
 
     def open_path(self, session: Session) -> str:
         """Where `session` is opened below its URL, percent-encoded: as its app says, or said."""

@@ -176,7 +176,7 @@ class Offers:
         reason = await spawner.available()
         return {
             "name": spawner.name,
-            "title": spawner.title or spawner.name,
+            "title": self.spawner_title(spawner.name),
             "host": spawner.host.name,
             "same_files": spawner.host.same_files,
             "options": spawner.options_schema(),
@@ -195,6 +195,11 @@ class Offers:
             known = ", ".join(self._spawners)
             raise SpawnerNotFound(f"There is no spawner {name!r} here; there are: {known}.")
         return self._spawners[name]
+
+    def spawner_title(self, name: str) -> str:
+        """What people call the spawner `name`; its name if there is none of that name any more."""
+        spawner = self._spawners.get(name)
+        return name if spawner is None else spawner.title or name
 
     async def check(self, app: App, spawner: Spawner) -> None:
         """Nothing, if `app` can be started by `spawner`.

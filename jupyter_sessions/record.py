@@ -41,7 +41,12 @@ def load(data: Any) -> Session:
     return session
 
 
-def describe(session: Session, open_path: str = "", base_url: str | None = None) -> dict[str, Any]:
+def describe(
+    session: Session,
+    open_path: str = "",
+    base_url: str | None = None,
+    spawner_title: str = "",
+) -> dict[str, Any]:
     """`session` as the REST API and ``--json`` answer it: documented in ``openapi.yaml``.
 
     Parameters
@@ -50,6 +55,8 @@ def describe(session: Session, open_path: str = "", base_url: str | None = None)
         Where the app likes to be opened, below its URL.
     base_url
         The prefix of the server that answers, if that is not the one that launched it.
+    spawner_title
+        What people call its spawner, if that is not its name.
     """
     attempt = session.attempt
     prefix = session.prefix if base_url is None else f"{base_url}sessions/{session.id}/"
@@ -59,6 +66,7 @@ def describe(session: Session, open_path: str = "", base_url: str | None = None)
         "app": session.app,
         "title": session.app_definition.get("title", session.app),
         "spawner": session.spawner,
+        "spawner_title": spawner_title or session.spawner,
         "options": dict(session.options),
         "cwd": session.cwd,
         "state": session.state.value,

@@ -180,5 +180,11 @@ def test_the_url_is_below_the_server_that_answers(
     assert describe(session, open_path, base_url)["url"] == url
 
 
+def test_a_spawner_is_called_by_its_name_if_it_has_no_title() -> None:
+    session = a_session(spawner="hpc")
+    assert describe(session)["spawner_title"] == "hpc"
+    assert describe(session, spawner_title="Cluster")["spawner_title"] == "Cluster"
+
+
 def test_an_ended_session_expires_no_more() -> None:
     assert describe(a_session(State.STOPPED, **FULL))["expires"] is None

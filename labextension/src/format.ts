@@ -111,11 +111,11 @@ export function bytes(count: number): string {
 
 /** Where it runs, for one line; empty if that goes without saying. */
 export function place(session: ISession): string {
-  const { host, spawner } = session;
+  const { host, spawner, spawner_title } = session;
   if (spawner === 'local') {
     return host;
   }
-  return host ? `${spawner} · ${host}` : spawner;
+  return host ? `${spawner_title} · ${host}` : spawner_title;
 }
 
 /** The browser tab in which a link opens: asking again brings up the same one. */

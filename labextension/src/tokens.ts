@@ -32,6 +32,8 @@ export interface ISession {
   /** The app's title. */
   readonly title: string;
   readonly spawner: string;
+  /** What people call it. */
+  readonly spawner_title: string;
   readonly options: JSONObject;
   readonly cwd: string;
   readonly state: SessionState;

@@ -23,6 +23,7 @@ export function session(changes: Partial<ISession> = {}): ISession {
     app: 'files',
     title: 'Files',
     spawner: 'local',
+    spawner_title: 'This machine',
     options: {},
     cwd: '/home/ada',
     state: 'running',

@@ -5,6 +5,7 @@ import * as React from 'react';
 import { idOf, labelId, useField, useForm } from './context';
 import { Field } from './field';
 import { asSentence } from './problems';
+import type { ISpawner } from '../tokens';
 import { words, type TimeUnit } from './timelimit';
 
 /** Where to run, if there is a choice. */
@@ -27,7 +28,7 @@ function Spawners(): React.JSX.Element {
       >
         {form.spawners.map(spawner => {
           const remark = spawner.available
-            ? spawner.host
+            ? hostOf(spawner)
             : asSentence(spawner.unavailable_reason || trans.__('Not available'));
           const id = idOf(`spawner.${spawner.name}`);
           return (
@@ -54,6 +55,11 @@ function Spawners(): React.JSX.Element {
       </div>
     </Field>
   );
+}
+
+/** What it runs on, where the title leaves that open. */
+function hostOf(spawner: ISpawner): string {
+  return spawner.host === 'local' ? '' : spawner.host;
 }
 
 export function NameField(): React.JSX.Element {
