@@ -18,7 +18,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .server import free_port, wait
 
@@ -154,8 +156,7 @@ class Slurm:
 
     def controls(self) -> bool:
         """Whether slurmctld accepts connections."""
-        with socket.socket() as probe:
-            return probe.connect_ex((f"{self.net}.1", self.port)) == 0
+        return _listens(f"{self.net}.1", self.port)
 
     def start_node(self, node: str) -> None:
         namespaces = ["unshare", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child"]
@@ -264,6 +265,74 @@ def cluster(cpus: int = 8) -> Iterator[Slurm]:
         yield slurm
     finally:
         slurm.down()
+
+
+@contextmanager
+def login_node(slurm: Slurm, folder: Path, **env: str) -> Iterator[dict[str, Any]]:
+    """The settings of a host over SSH where Slurm's commands are, with the nodes' files.
+
+    The nodes run SSH servers as well meanwhile, with the same keys, at the usual port.
+
+    Parameters
+    ----------
+    folder
+        For keys, configuration and what is kept there.
+    env
+        What commands find in their environment.
+    """
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    for key in ("host_key", "user_key"):
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)]
+        subprocess.run(argv, check=True)
+    key = (folder / "host_key.pub").read_text()
+    addresses = list(slurm.nodes.values())
+    known = "".join(f"{host} {key}" for host in (f"[127.0.0.1]:{port}", *addresses))
+    (folder / "known_hosts").write_text(known)
+    (folder / "ssh_config").write_text(
+        f"Host login\n HostName 127.0.0.1\n Port {port}\n"
+        f"Host *\n User root\n IdentitiesOnly yes\n"
+        f" IdentityFile {folder}/user_key\n UserKnownHostsFile {folder}/known_hosts\n"
+        " GlobalKnownHostsFile /dev/null\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        server = ["/usr/sbin/sshd", "-D", "-e", "-f"]
+        places = {"login": ("127.0.0.1", port), **{n: (a, 22) for n, a in slurm.nodes.items()}}
+        for name, (address, number) in places.items():
+            settings = {
+                "Port": number,
+                "ListenAddress": address,
+                "HostKey": folder / "host_key",
+                "PidFile": folder / f"{name}.pid",
+                "AuthorizedKeysFile": folder / "user_key.pub",
+                "PermitRootLogin": "yes",
+                "StrictModes": "no",
+                "UsePAM": "no",
+                "SetEnv": " ".join(f"{k}={v}" for k, v in {**slurm.env, **env}.items()),
+            }
+            config = folder / f"{name}.conf"
+            config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+            argv = [*server, str(config)]
+            log = stack.enter_context((folder / f"{name}.log").open("wb"))
+            if name != "login":  # the network is all of a node that the way to it needs
+                argv = ["ip", "netns", "exec", f"js{slurm.tag}{name}", *argv]
+            process = stack.enter_context(subprocess.Popen(argv, stderr=log))
+            stack.callback(process.terminate)
+        for name, place in places.items():
+            wait(partial(_listens, *place), 20, f"sshd of {name}: see {folder}")
+        yield {
+            "class": "ssh",
+            "address": "login",
+            "config_file": str(folder / "ssh_config"),
+            "python": "/usr/bin/python3",
+            "directory": str(folder / "there"),
+        }
+
+
+def _listens(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
 
 
 def _ip(*argv: str, check: bool = True) -> None:

@@ -29,8 +29,7 @@ from jupyter_sessions.testing import SpawnerContract
 from ..managers import running, starts
 from ..processes import marked
 from .batch import Counted, answer, begin, until, until_ended, until_running
-from .server import free_port
-from .slurm import Slurm, cluster
+from .slurm import Slurm, cluster, login_node
 
 DRIVER = Path(__file__).parents[1] / "drivers" / "manager_that_dies.py"
 QUICK = {"class": "slurm", "query_interval": 1, "poll_interval": 0.3}
@@ -459,51 +458,16 @@ async def test_the_form_offers_what_slurm_has(slurm: Slurm, root: Path) -> None:
 
 
 @pytest.fixture
-def login_node(slurm: Slurm, short_path: Path) -> Iterator[dict[str, Any]]:
-    """A host over SSH where Slurm's commands are, with the nodes' files; its settings."""
-    port = free_port()
-    for key in ("host_key", "user_key"):
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(short_path / key)]
-        subprocess.run(argv, check=True)
-    settings = {
-        "Port": port,
-        "ListenAddress": "127.0.0.1",
-        "HostKey": short_path / "host_key",
-        "PidFile": short_path / "sshd.pid",
-        "AuthorizedKeysFile": short_path / "user_key.pub",
-        "PermitRootLogin": "yes",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "SetEnv": f"SLURM_CONF={slurm.conf}",
-    }
-    lines = "".join(f"{name} {value}\n" for name, value in settings.items())
-    (short_path / "sshd_config").write_text(lines)
-    known = f"[127.0.0.1]:{port} {(short_path / 'host_key.pub').read_text()}"
-    (short_path / "known_hosts").write_text(known)
-    (short_path / "ssh_config").write_text(
-        f"Host login\n HostName 127.0.0.1\n Port {port}\n User root\n IdentitiesOnly yes\n"
-        f" IdentityFile {short_path}/user_key\n UserKnownHostsFile {short_path}/known_hosts\n"
-        " GlobalKnownHostsFile /dev/null\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    log = (short_path / "sshd.log").open("wb")
-    argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(short_path / "sshd_config")]
-    with log, subprocess.Popen(argv, stderr=log) as sshd:
-        yield {
-            "class": "ssh",
-            "address": "login",
-            "config_file": str(short_path / "ssh_config"),
-            "python": "/usr/bin/python3",
-            "directory": str(short_path / "there"),
-        }
-        sshd.terminate()
+def login(slurm: Slurm, short_path: Path) -> Iterator[dict[str, Any]]:
+    with login_node(slurm, short_path) as settings:
+        yield settings
 
 
 async def test_the_same_through_a_login_node(
-    slurm: Slurm, root: Path, login_node: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    slurm: Slurm, root: Path, login: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SLURM_CONF")
-    there = {"login": login_node}
+    there = {"login": login}
     async with running(root, hosts=there, spawners={"hpc": {**QUICK, "host": "login"}}) as manager:
         spawner = manager.offers.spawner("hpc")
         async with asyncio.timeout(60):
