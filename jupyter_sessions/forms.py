@@ -85,8 +85,8 @@ class Forms:
             ("project", project.choices if project is not None else {}),
             ("remembered", _without_places(app, kept.remembered)),
         ]
-        spawners = await self._offers.spawners()
-        spawner, spawner_laid = self._spawner(layers, [s["name"] for s in spawners])
+        spawners = await self._offers.spawners(app)
+        spawner, spawner_laid = self._spawner(layers, spawners)
         timeout_laid = self._timeout(layers)
         choices, unknown = await self._offers.choices.fill(app, path, self._offers.spawner(spawner))
         options = lay(choices, "options", _parts(layers, "options"), {"cwd": path})
@@ -189,8 +189,13 @@ class Forms:
 
     # Layers of single values ------------------------------------------------------------------
 
-    def _spawner(self, layers: Sequence[Layer], known: Sequence[str]) -> tuple[str, Laid]:
-        value, source, dropped = "local", "app", []
+    def _spawner(
+        self, layers: Sequence[Layer], spawners: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, Laid]:
+        known = [s["name"] for s in spawners]
+        usable = [s["name"] for s in spawners if s["available"]]
+        usual = "local" if "local" in usable or not usable else usable[0]
+        value, source, dropped = usual, "app", []
         for layer, choices in layers:
             wanted = choices.get("spawner")
             if isinstance(wanted, str) and wanted in known:

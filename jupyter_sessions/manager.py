@@ -222,6 +222,7 @@ class SessionManager(LoggingConfigurable):
             await asyncio.wait([self._loop])
         await self._reconciler.close()
         await self.connections.close()
+        await self.offers.close()
         await asyncio.gather(*(host.close() for host in self._hosts.values()))
         for task in self._tasks:
             task.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 from .apps.app import ICONS, App
 from .apps.catalogue import Catalogue, unavailable
 from .apps.folders import Broken
+from .elsewhere import Elsewhere
 from .errors import AppNotFound, AppUnavailable, SpawnerNotFound
 from .finding import ChoiceFinder
 from .project_apps import CATEGORY, PREFIX, ProjectApp, ProjectApps
@@ -40,6 +41,11 @@ class Offers:
         self.choices = ChoiceFinder()
         self._spawners = spawners
         self._open_ports = open_ports
+        self._elsewhere = Elsewhere()
+
+    async def close(self) -> None:
+        """Wait for no host any more. Called when the server ends."""
+        await self._elsewhere.close()
 
     async def app(self, name: str, cwd: str = "") -> App:
         """The app called `name`: one of this machine, or ``project:<name>`` of a project.
@@ -148,8 +154,9 @@ class Offers:
         }
 
     async def describe(self, app: App) -> dict[str, Any]:
-        """`app` as the REST API answers it, on this machine."""
-        reason = await self._problem(app, self._spawners["local"])
+        """`app` as the REST API answers it. It is available if any spawner can start it."""
+        problems = await self._problems(app)
+        reason = "" if "" in problems.values() else str(problems["local"])
         warn = app.has_open_port and self._open_ports == "warn"
         return {
             "name": app.name,
@@ -168,9 +175,20 @@ class Offers:
             "project": None,
         }
 
-    async def spawners(self) -> list[dict[str, Any]]:
-        """All spawners: where they run, what may be chosen, and whether they answer."""
-        return await asyncio.gather(*map(self._described, self._spawners.values()))
+    async def spawners(self, app: App | None = None) -> list[dict[str, Any]]:
+        """All spawners: where they run, what may be chosen, and whether they can be used.
+
+        Parameters
+        ----------
+        app
+            For what; None for anything.
+        """
+        described = await asyncio.gather(*map(self._described, self._spawners.values()))
+        problems = await self._problems(app) if app is not None else {}
+        for spawner in described:
+            reason = spawner["unavailable_reason"] or problems.get(spawner["name"]) or ""
+            spawner |= {"available": not reason, "unavailable_reason": reason}
+        return described
 
     async def _described(self, spawner: Spawner) -> dict[str, Any]:
         reason = await spawner.available()
@@ -210,11 +228,33 @@ class Offers:
             The message says what to install.
         """
         if reason := await self._problem(app, spawner):
-            raise AppUnavailable(f"{app.title} cannot be started: {reason}")
+            problems = await self._problems(app)
+            others = [name for name, problem in problems.items() if problem == ""]
+            hint = f" It can be started by: {', '.join(others)}." if others else ""
+            raise AppUnavailable(f"{app.title} cannot be started: {reason}{hint}")
 
     async def _problem(self, app: App, spawner: Spawner) -> str:
-        if reason := await unavailable(app, spawner.host):
+        if spawner.check_requirements and (reason := await unavailable(app, spawner.host)):
             return reason
+        return self._denied(app)
+
+    async def _problems(self, app: App) -> dict[str, str | None]:
+        """Why each spawner cannot start `app`; empty if it can, None where nobody has said yet."""
+        here = self._spawners["local"].host
+        asked = {s.host.name: s.host for s in self._spawners.values() if s.check_requirements}
+        others = [host for host in asked.values() if host is not here]
+        if others:
+            apps, _ = await self.catalogue.load()
+            await self._elsewhere.look(others, [*apps.values(), app])
+        lacking = {host.name: self._elsewhere.problem(app, host) for host in others}
+        lacking[here.name] = await unavailable(app, here)
+        return {
+            name: self._denied(app)
+            or (lacking[spawner.host.name] if spawner.check_requirements else "")
+            for name, spawner in self._spawners.items()
+        }
+
+    def _denied(self, app: App) -> str:
         if app.has_open_port and self._open_ports == "deny":
             return f"{OPEN_PORT} The administrator denies that (SessionManager.open_ports)."
         return ""

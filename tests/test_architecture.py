@@ -27,7 +27,7 @@ LAYERS = [
     {"polling", "forgetting"},
     {"ledger", "offers", "following", "hooks"},
     {"launching", "connections", "places", "remains", "usage", "way_check"},
-    {"project_apps", "finding"},
+    {"project_apps", "finding", "elsewhere"},
     {"ownership", "preferences", "project", "secrets", "trust"},
     {"store", "apps", "spawners", "validation", "readiness"},
     {"reaching"},

@@ -160,14 +160,23 @@ class _Resolving:
             return Broken(app.name, origin, str(error).removeprefix(f"{origin}: "))
 
 
-async def unavailable(app: App, host: Host) -> str:
-    """Why `app` cannot be started on `host`: the sentence that says what to install, or nothing."""
-    wanted = [(r.kind, name) for r in app.requires for name in r.names]
-    there = dict(zip(wanted, await host.have(wanted), strict=True)) if wanted else {}
+def needs(app: App) -> list[tuple[str, str]]:
+    """What `app` may need, as `Host.have` is asked for it."""
+    return [(r.kind, name) for r in app.requires for name in r.names]
+
+
+def missing(app: App, there: Mapping[tuple[str, str], bool]) -> str:
+    """What `app` lacks where `there` is: the sentence that says what to install, or nothing."""
     for requirement in app.requires:
         if not any(there[requirement.kind, name] for name in requirement.names):
             return requirement.install
     return ""
+
+
+async def unavailable(app: App, host: Host) -> str:
+    """Why `app` cannot be started on `host`: the sentence that says what to install, or nothing."""
+    wanted = needs(app)
+    return missing(app, dict(zip(wanted, await host.have(wanted), strict=True))) if wanted else ""
 
 
 async def definition_for(app: App, start: Start) -> Mapping[str, object]:

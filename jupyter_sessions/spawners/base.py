@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from traitlets import Float, Instance, Unicode
+from traitlets import Bool, Float, Instance, Unicode
 from traitlets.config import LoggingConfigurable
 
 from ..hosts.base import AbstractConfigurableMeta, Host
@@ -219,6 +219,12 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         min=0.05,
         help="""Seconds between two status queries. Each asks about all sessions at once. Lower
         notices an exit sooner but asks the backend more often.""",
+    ).tag(config=True)
+
+    check_requirements = Bool(
+        True,
+        help="""Whether what an app requires is looked for on the host before it is started. Off
+        where sessions find programs that their host has not: on nodes, or by modules.""",
     ).tag(config=True)
 
     @abstractmethod
