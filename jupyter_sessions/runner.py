@@ -921,9 +921,15 @@ class Mask:
         data = text.encode("utf-8", "surrogatepass")
         return self._replaced(data).decode("utf-8", "surrogatepass")
 
-    def json(self, data: Json) -> Json:
-        """`data` without secrets."""
-        return dict(json.loads(self.text(json.dumps(data))))
+    def json(self, data: Any) -> Any:
+        """`data` without secrets, in keys neither."""
+        if isinstance(data, str):
+            return self.text(data)
+        if isinstance(data, list):
+            return [self.json(value) for value in data]
+        if isinstance(data, dict):
+            return {self.json(key): self.json(value) for key, value in data.items()}
+        return data
 
     def _replaced(self, data: bytes) -> bytes:
         for secret in self._secrets:
@@ -1320,7 +1326,7 @@ class Supervisor:
 
     def _pass_on(self) -> None:
         """Write down what the app tells, if that is new."""
-        told = self.mask.json(self._status.told)
+        told = self.mask.json(self._status.told)  # type: Json
         if told != self._passed_on:
             with contextlib.suppress(OSError):  # a full disk: the next look tries again
                 write_json(os.path.join(self._directory, "told.json"), told, keep=False)

@@ -169,6 +169,13 @@ def test_a_secret_is_masked_however_the_stream_is_cut(size: int) -> None:
     assert masked == text.replace("other-secret", "***").replace(SECRET, "***")
 
 
+def test_structure_is_not_masked_but_what_it_holds() -> None:
+    mask = Mask(["{}", 'a"b', "links"])
+    told = {"message": 'say a"b', "ready": False, "port": 80, "x": [{"t links": "{}"}]}
+    expected = {"message": "say ***", "ready": False, "port": 80, "x": [{"t ***": "***"}]}
+    assert mask.json(told) == expected
+
+
 def test_what_cannot_be_a_secret_is_not_held_back() -> None:
     mask = Mask([SECRET])
     assert mask.feed(b"password: ") == b"password: "
