@@ -118,7 +118,8 @@ def test_a_program_that_is_not_there_is_required() -> None:
 @pytest.mark.parametrize(
     ("server", "app"),
     [
-        ("rstudio", "rstudio"),
+        ("rstudio", "rstudio-proxy"),
+        ("octave", "octave"),
         ("RStudio_Pro", "rstudio-pro"),
         ("a/b c", "a-b-c"),
         ("desktop", "desktop-proxy"),

@@ -115,7 +115,7 @@ def test_a_button_is_answered_by_the_server(
 ) -> None:
     with running(server, app, file=file, options=OPTIONS.get(app, {})) as session:
         with keeping_to_itself(page, server, session):
-            expect(page.get_by_text("counts 0")).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("counts 0")).to_be_visible(timeout=120_000)
             page.get_by_role("button", name="Press").click()
             expect(page.get_by_text("counts 1")).to_be_visible()
         page.screenshot(path=results / f"app-{file}.png")

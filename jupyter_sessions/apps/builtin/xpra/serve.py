@@ -114,7 +114,7 @@ class Session:
                 *(
                     "--html=on",
                     "--mdns=no",
-                    "--fake-xinerama=no",
+                    "--fake-xinerama=",  # Xpra 3 takes "no" for yes, and leaves files in the home
                     "--ssh-upgrade=no",
                     "--rfb-upgrade=0",
                 ),
