@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from traitlets import Bool, Dict, Float, List, TraitError, Unicode, default, validate
 
-from ..errors import Unreachable
+from ..errors import SpawnerError, Unreachable
 from ..hosts.base import Completed
 from ..reaching.nodes import ReachesNodes
 from ..session import Handle, Report
 from . import script
-from .base import Launch, Spawner, Usage, runner_payload, runner_usage
+from .base import SENT, Launch, Spawner, Usage, runner_payload, runner_usage
 from .choices import Choices, Offered, said
 from .directives import (
     HOURS,
@@ -305,10 +305,28 @@ class BatchSpawner(ReachesNodes, Spawner):
 
     async def placed(self, launch: Launch) -> Launch:
         launch = await super().placed(launch)
-        if not self.directory or not launch.fields.get("state_dir"):
+        if not self.directory:
             return launch
-        state = f"{await self._place()}/{launch.session_id}/state"
-        return replace(launch, fields={**launch.fields, "state_dir": state})
+        fields, place = dict(launch.fields), f"{await self._place()}/{launch.session_id}"
+        if fields.get("state_dir"):
+            fields["state_dir"] = f"{place}/state"
+        for name in SENT:
+            if launch.mentions(name) and (folder := fields.get(name)):
+                there = f"{place}/{launch.attempt}/{name}"
+                await self._copy(str(folder), [place, f"{place}/{launch.attempt}", there])
+                fields[name] = there
+        return replace(launch, fields=fields)
+
+    async def _copy(self, folder: str, made: Sequence[str]) -> None:
+        """Copy a folder of the host's to where the nodes see it: the last of those to be `made`."""
+        for argv in (
+            ["mkdir", "-p", "-m", "700", "--", *made],
+            ["cp", "-R", "--", f"{folder}/.", made[-1]],
+        ):
+            done = await self.run(argv)
+            if done.code:
+                said = done.stderr.decode("utf-8", "replace").strip()
+                raise SpawnerError(f"{folder} cannot be copied to {made[-1]} (`directory`): {said}")
 
     async def forget(self, session_id: str, before: int | None = None) -> None:
         await super().forget(session_id, before)

@@ -132,7 +132,11 @@ async def test_files_can_be_kept_where_the_nodes_see_them(
         assert (files / "1" / "connection.json").exists()
         assert (files / "state" / "starts").exists()
         assert (files / "1").stat().st_mode & 0o777 == 0o700
-        await answer(manager, session)
+        pid = (await answer(manager, session))["pid"]
+        argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        assert argv[1] == str(files / "1" / "app_dir" / "echo.py"), "the app's own files, too"
+        await manager.restart(session.id)
+        session = await until_running(manager, session, attempt=2)
         await manager.stop(session.id)
         await until_ended(manager, session)
         await manager.delete(session.id)
