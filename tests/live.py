@@ -85,8 +85,18 @@ class LiveServer:
             assert process.poll() is None, (home.path / "server.log").read_text()
             return [s for s in home.servers() if s["pid"] == process.pid]
 
+        def answers() -> bool:
+            # It says where it is before its loop runs; until then, a signal could get lost.
+            assert process.poll() is None, (home.path / "server.log").read_text()
+            try:
+                urlopen(f"{info['url']}api", timeout=PATIENCE).close()
+            except OSError:
+                return False
+            return True
+
         try:
             (info,) = eventually(ready)
+            eventually(answers)
             yield cls(info["url"], info["token"], process)
         finally:
             process.send_signal(signal.SIGTERM)
