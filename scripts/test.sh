@@ -30,6 +30,6 @@ step mypy --no-error-summary
 # Node comes with the tools; the apps' own PATH stays as it is.
 PATH="$(tools_dir)/bin:$PATH" step jlpm run lint
 PATH="$(tools_dir)/bin:$PATH" step jlpm run test
-# A file's tests share what is slow to start, so a file stays with one worker.
-step pytest --quiet -n "${WORKERS:-2}" --dist loadfile "$@"
+# Which tests have to stay together, tests/conftest.py says.
+step pytest --quiet -n "${WORKERS:-2}" --dist loadgroup "$@"
 exit "$failed"

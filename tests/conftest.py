@@ -30,6 +30,18 @@ PATIENCE = 40
 """Seconds to wait for what takes a fraction of one on a machine with nothing else to do."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file with one worker, and all real ones with the same.
+
+    A file's tests share what is slow to start. Real ones make network interfaces and take them
+    away, and a browser that loads a page beside that gives up with ERR_NETWORK_CHANGED.
+    """
+    for item in items:
+        real = HERE / "real" in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("real" if real else item.path.name))
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """A temporary directory whose path leaves room for the names of Unix sockets."""

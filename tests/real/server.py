@@ -107,7 +107,7 @@ class JupyterServer:
         assert self.process.poll() is None, self.log.read_text()
         try:
             return bool(self.get("jupyter-sessions/v1/spawners"))
-        except urllib.error.URLError:
+        except OSError:  # refused, or cut off while it begins
             return False
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:

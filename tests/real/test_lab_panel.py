@@ -150,7 +150,7 @@ def test_two_windows_stay_in_step_and_one_of_them_tells(
     lab.open_gate(home)
     card = window.expect_card("Both", "Running")
     other.expect_card("Both", "Running")
-    wait(lambda: window.toasts.count() + other.toasts.count() == 1, 10, "one of them to tell")
+    wait(lambda: window.toasts.count() + other.toasts.count() == 1, 40, "one of them to tell")
     window.choose(card, "Rename…")
     window.dialog.get_by_role("textbox").fill("Renamed here")
     window.page.keyboard.press("Enter")
