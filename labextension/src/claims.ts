@@ -3,8 +3,8 @@
 const PREFIX = 'jupyter-sessions:told:';
 /** Milliseconds that a window in the background waits for one that is looked at. */
 const PATIENCE = 1_500;
-/** Milliseconds for two windows to see each other's claim. */
-const SETTLING = 50;
+/** Milliseconds for two windows to see each other's claim: they may be processes of their own. */
+const SETTLING = 500;
 /** Milliseconds after which a claim is no longer of interest to anybody. */
 const KEPT = 24 * 3600_000;
 

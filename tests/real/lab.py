@@ -86,6 +86,18 @@ def theme(home: Home, name: str) -> None:
     (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": name}))
 
 
+COUNT_TOASTS = """() => {
+  const toast = '.Toastify__toast';
+  window.toastsCounted = 0;
+  const isOne = node => node.nodeType === 1 && (node.matches(toast) || node.querySelector(toast));
+  new MutationObserver(records => {
+    for (const { addedNodes } of records) {
+      window.toastsCounted += Array.from(addedNodes).filter(isOne).length;
+    }
+  }).observe(document.body, { childList: true, subtree: true });
+}"""
+
+
 class Lab:
     """One window."""
 
@@ -175,6 +187,14 @@ class Lab:
     @property
     def toasts(self) -> Locator:
         return self.page.locator(".Toastify__toast")
+
+    def count_toasts(self) -> None:
+        """Count from now on: a toast goes by itself, before a slow test looks at it."""
+        self.page.evaluate(COUNT_TOASTS)
+
+    @property
+    def toasts_counted(self) -> int:
+        return int(self.page.evaluate("window.toastsCounted"))
 
 
 @contextmanager
