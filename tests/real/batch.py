@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest import mock
 
+from jupyter_sessions.errors import Unreachable
+from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.manager import SessionManager
 from jupyter_sessions.session import ENDED, Session, State
+from jupyter_sessions.spawners.base import Spawner
+from jupyter_sessions.spawners.batch import BatchSpawner
+from jupyter_sessions.testing import SpawnerContract
 
 PATIENCE = 120.0
 
@@ -92,3 +99,24 @@ async def answer(manager: SessionManager, session: Session) -> dict[str, Any]:
     assert b" 200 " in head.splitlines()[0], head
     told: dict[str, Any] = json.loads(body)
     return told
+
+
+class BatchContract(SpawnerContract):
+    """What all spawners hold, for a batch system of this machine."""
+
+    patience = 60.0
+    spawner_class: ClassVar[type[BatchSpawner]]
+
+    @asynccontextmanager
+    async def spawner(self) -> AsyncIterator[Spawner]:
+        spawner = self.spawner_class(name="queue", host=LocalHost())
+        spawner.query_interval, spawner.poll_interval = 1, 0.3
+        yield spawner
+
+    @asynccontextmanager
+    async def unreachable(self, spawner: Spawner) -> AsyncIterator[None]:
+        async def silent(*_: object, **__: object) -> None:
+            raise Unreachable("The host does not answer.")
+
+        with mock.patch.multiple(LocalHost, runner=silent, run=silent):
+            yield

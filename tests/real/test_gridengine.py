@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from jupyter_sessions.errors import InvalidRequest, Unreachable
+from jupyter_sessions.errors import InvalidRequest
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.session import Session, State, Status
 from jupyter_sessions.spawners.base import Launch, Spawner
@@ -24,7 +23,7 @@ from jupyter_sessions.testing import SpawnerContract
 
 from ..managers import running
 from ..processes import marked
-from .batch import Counted, answer, begin, until, until_ended, until_running
+from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
 from .gridengine import GridEngine, cell
 
 QUICK = {"class": "gridengine", "query_interval": 1, "poll_interval": 0.3}
@@ -141,28 +140,14 @@ async def test_a_master_that_does_not_answer_changes_nothing(
             await until_ended(manager, each)
 
 
-class TestContract(SpawnerContract):
+class TestContract(BatchContract):
     """What all spawners hold."""
 
-    patience = 60.0
+    spawner_class = GridEngineSpawner
 
     @pytest.fixture(autouse=True)
     def _cell(self, engine: GridEngine) -> None:
         self.engine = engine
-
-    @asynccontextmanager
-    async def spawner(self) -> AsyncIterator[Spawner]:
-        spawner = GridEngineSpawner(name="ge", host=LocalHost())
-        spawner.query_interval, spawner.poll_interval = 1, 0.3
-        yield spawner
-
-    @asynccontextmanager
-    async def unreachable(self, spawner: Spawner) -> AsyncIterator[None]:
-        async def silent(*_: object, **__: object) -> None:
-            raise Unreachable("The host does not answer.")
-
-        with mock.patch.multiple(LocalHost, runner=silent, run=silent):
-            yield
 
     def remains(self, launch: Launch) -> list[Any]:
         return [*marked(launch.session_id), *jobs(self.engine, launch.session_id)]

@@ -6,24 +6,20 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from jupyter_sessions.errors import InvalidRequest, Unreachable
-from jupyter_sessions.hosts.local import LocalHost
+from jupyter_sessions.errors import InvalidRequest
 from jupyter_sessions.session import State, Status
 from jupyter_sessions.spawners.base import Launch, Spawner
 from jupyter_sessions.spawners.pbs import PbsSpawner
-from jupyter_sessions.testing import SpawnerContract
 
 from ..managers import running
 from ..processes import marked
-from .batch import Counted, answer, begin, until, until_ended, until_running
+from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
 
 FAKE = Path(__file__).parent / "fakes" / "pbs" / "fake_pbs.py"
 QUICK = {"class": "pbs", "query_interval": 1, "poll_interval": 0.3}
@@ -143,28 +139,14 @@ async def test_files_can_be_kept_where_the_nodes_see_them(
         assert not files.exists()
 
 
-class TestContract(SpawnerContract):
+class TestContract(BatchContract):
     """What all spawners hold."""
 
-    patience = 60.0
+    spawner_class = PbsSpawner
 
     @pytest.fixture(autouse=True)
     def _server(self, pbs: FakePbs) -> None:
         self.pbs = pbs
-
-    @asynccontextmanager
-    async def spawner(self) -> AsyncIterator[Spawner]:
-        spawner = PbsSpawner(name="pbs", host=LocalHost())
-        spawner.query_interval, spawner.poll_interval = 1, 0.3
-        yield spawner
-
-    @asynccontextmanager
-    async def unreachable(self, spawner: Spawner) -> AsyncIterator[None]:
-        async def silent(*_: object, **__: object) -> None:
-            raise Unreachable("The host does not answer.")
-
-        with mock.patch.multiple(LocalHost, runner=silent, run=silent):
-            yield
 
     def remains(self, launch: Launch) -> list[Any]:
         return [*marked(launch.session_id), *self.pbs.open(f"{launch.session_id}-1")]

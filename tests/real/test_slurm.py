@@ -9,26 +9,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from jupyter_sessions.errors import Conflict, InvalidRequest, Unreachable
+from jupyter_sessions.errors import Conflict, InvalidRequest
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.manager import SessionManager
 from jupyter_sessions.session import Handle, Report, Session, State, Status, new_id
 from jupyter_sessions.spawners.base import Launch, Spawner
 from jupyter_sessions.spawners.slurm import SlurmSpawner
-from jupyter_sessions.testing import SpawnerContract
 
 from ..managers import running, starts
 from ..processes import marked
-from .batch import Counted, answer, begin, until, until_ended, until_running
+from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
 from .slurm import Slurm, cluster, login_node
 
 DRIVER = Path(__file__).parents[1] / "drivers" / "manager_that_dies.py"
@@ -487,29 +484,15 @@ async def test_the_same_through_a_login_node(
     assert marked(session.id) == []
 
 
-class TestContract(SpawnerContract):
+class TestContract(BatchContract):
     """What all spawners hold."""
 
-    patience = 60.0
+    spawner_class = SlurmSpawner
     resources = SMALL
 
     @pytest.fixture(autouse=True)
     def _cluster(self, slurm: Slurm) -> None:
         self.slurm = slurm
-
-    @asynccontextmanager
-    async def spawner(self) -> AsyncIterator[Spawner]:
-        spawner = SlurmSpawner(name="hpc", host=LocalHost())
-        spawner.query_interval, spawner.poll_interval = 1, 0.3
-        yield spawner
-
-    @asynccontextmanager
-    async def unreachable(self, spawner: Spawner) -> AsyncIterator[None]:
-        async def silent(*_: object, **__: object) -> None:
-            raise Unreachable("The host does not answer.")
-
-        with mock.patch.multiple(LocalHost, runner=silent, run=silent):
-            yield
 
     def remains(self, launch: Launch) -> list[Any]:
         return [*marked(launch.session_id), *jobs(self.slurm, launch.session_id, OPEN)]
