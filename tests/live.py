@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,14 @@ def eventually(what: Callable[[], T], seconds: float = PATIENCE, why: str = "") 
         assert time.monotonic() < end, f"not within {seconds} s: {why or what}"
         time.sleep(0.02)
     return answer
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on, drawn at random by the kernel."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,9 @@ class LiveServer:
     @classmethod
     @contextmanager
     def start(cls, home: Home, *arguments: str) -> Iterator[LiveServer]:
-        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", *arguments]
+        # Two servers that begin at once would both find Jupyter's usual port free, and announce it.
+        port = f"--ServerApp.port={free_port()}"
+        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", port, *arguments]
         argv += ["--allow-root"] if os.geteuid() == 0 else []
         with (home.path / "server.log").open("ab") as log:
             process = subprocess.Popen(
@@ -89,13 +100,15 @@ class LiveServer:
             # It says where it is before its loop runs; until then, a signal could get lost.
             assert process.poll() is None, (home.path / "server.log").read_text()
             try:
-                urlopen(f"{info['url']}api", timeout=PATIENCE).close()
+                urlopen(own, timeout=PATIENCE).close()
             except OSError:
                 return False
             return True
 
         try:
             (info,) = eventually(ready)
+            token = {"Authorization": f"token {info['token']}"}
+            own = Request(f"{info['url']}api/status", headers=token)
             eventually(answers)
             yield cls(info["url"], info["token"], process)
         finally:

@@ -24,12 +24,6 @@ class Rest:
         self.base = urlsplit(server.url).path
         self.origin = server.url.removesuffix(self.base)
 
-    def answers(self) -> bool:
-        try:
-            return bool(self.api("spawners"))
-        except urllib.error.URLError:
-            return False
-
     def ask(
         self, path: str, method: str = "GET", body: Any = None, token: str | None = None
     ) -> tuple[int, dict[str, str], bytes]:

@@ -15,9 +15,8 @@ import pytest
 from websockets.sync.client import connect
 
 from .helpers import kill_sessions
-from .live import PATIENCE, Home, LiveServer, eventually
+from .live import PATIENCE, Home, LiveServer, eventually, free_port
 from .rest import Rest
-from .test_proxy_sessions import free_port
 
 BASE = "/user/ada/"
 SERVICE = Path(__file__).parent / "proxied" / "service.py"
@@ -77,9 +76,7 @@ def everything() -> Iterator[Attached]:
             service("--port", str(ports["secure"]), "--cert", str(cert)),
             LiveServer.start(home, f"--ServerApp.base_url={BASE}") as server,
         ):
-            made = Attached(server, folder, ports)
-            eventually(made.answers)
-            yield made
+            yield Attached(server, folder, ports)
     finally:
         kill_sessions(home.data)
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from websockets.sync.client import connect
 from jupyter_sessions.runner import _own_file
 
 from .helpers import kill_sessions
-from .live import PATIENCE, Commands, Home, LiveServer, eventually
+from .live import PATIENCE, Commands, Home, LiveServer, eventually, free_port
 from .proxied.packages import install_example
 from .rest import Rest
 
@@ -38,12 +37,6 @@ c.ServerProxy.servers = {{
 }}
 c.SessionsExtension.server_proxy_urls = True
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Proxied(Rest):
@@ -69,9 +62,7 @@ def everything() -> Iterator[Proxied]:
     own = subprocess.Popen([sys.executable, program, "--port", str(there)])
     try:
         with LiveServer.start(home, f"--ServerApp.base_url={BASE}") as server:
-            made = Proxied(home, server, there, fixed)
-            eventually(made.answers)  # it says where it is before it listens there
-            yield made
+            yield Proxied(home, server, there, fixed)
     finally:
         kill_sessions(home.data)
         own.terminate()

@@ -52,9 +52,7 @@ def everything() -> Iterator[Services]:
     )
     try:
         with LiveServer.start(home, f"--ServerApp.base_url={BASE}") as server:
-            made = Services(server, home)
-            eventually(made.answers)
-            yield made
+            yield Services(server, home)
     finally:
         kill_sessions(home.data)
         shutil.rmtree(folder, ignore_errors=True)

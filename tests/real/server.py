@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,17 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..live import eventually as wait
+from ..live import free_port
 
 TOKEN = "the-tests-token"
 BIN = Path(sys.executable).parent
 __all__ = ["BIN", "TOKEN", "Home", "JupyterServer", "free_port", "wait"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Home:
