@@ -24,6 +24,8 @@ _SHORT_SECONDS = 10.0
 _TRIES = 3
 # How long it may take to start, and when to try again to tell it something.
 _START_SECONDS = 10.0
+# How long it may take to end; what it does then is close sockets.
+_END_SECONDS = 3.0
 _AGAIN_SECONDS = 0.02
 
 
@@ -143,7 +145,7 @@ class Helper:
         """End the helper, and all connections that it has. Called at the server's shutdown."""
         process = self._stop()
         if process is not None:
-            await asyncio.to_thread(process.wait)
+            await asyncio.to_thread(_end, process)
 
     def _ensure(self) -> bool:
         if self._process is not None:
@@ -213,7 +215,7 @@ class Helper:
         if process is not None:
             # It has closed its end, so it is about to be gone.
             loop = asyncio.get_running_loop()
-            loop.run_in_executor(None, process.wait)
+            loop.run_in_executor(None, _end, process)
         self._log.warning("The helper process has died, and %d open connections with it", count)
 
     def _stop(self) -> subprocess.Popen[bytes] | None:
@@ -229,6 +231,15 @@ class Helper:
             pair.ended()
         self._pairs.clear()
         return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a helper that knows that it is to end; kill one that hangs, or was suspended."""
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -25,6 +25,7 @@ from jupyter_sessions.gateway.traffic import Traffic
 from tests.gateway.conftest import Put
 from tests.gateway.harness import Server
 from tests.gateway.test_upgrade import shout, upgraded
+from tests.live import PATIENCE
 
 _REQUEST = httputil.HTTPServerRequest(
     start_line=httputil.RequestStartLine("GET", "/sessions/app/", "HTTP/1.1"),
@@ -86,6 +87,17 @@ async def test_it_ends_with_its_server() -> None:
         await helper.close()
         assert not process.is_running()
         assert helper.pid is None
+
+
+async def test_one_that_hangs_holds_up_no_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper_module, "_END_SECONDS", 0.1)
+    async with _helper() as helper:
+        assert await _joined(helper)
+        process = psutil.Process(helper.pid)
+        process.suspend()
+        async with asyncio.timeout(PATIENCE):
+            await helper.close()
+        assert not process.is_running()
 
 
 async def test_it_sees_nothing_of_jupyters_environment(monkeypatch: pytest.MonkeyPatch) -> None:
