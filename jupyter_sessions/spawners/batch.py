@@ -52,6 +52,12 @@ class BatchSpawner(ReachesNodes, Spawner):
     """What people call it."""
     job_variable: ClassVar[str] = ""
     """The variable of a job's environment that has its id."""
+    separators: ClassVar[str] = ""
+    """Characters with which one argument of a submission asks for more than one thing: text has
+    none, unless the administrator gives a `pattern`."""
+    brings_output: ClassVar[bool] = False
+    """Whether it writes the job's output into the attempt's directory at the end, all at once: that
+    has to be there so long, and nobody hears of failed deliveries."""
     built_in: ClassVar[Mapping[str, Schema]] = {"hours": HOURS}
     """The options there are by themselves."""
 
@@ -285,6 +291,10 @@ class BatchSpawner(ReachesNodes, Spawner):
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         return self.host.follow(f"{handle['directory']}/log", lines, follow)
 
+    def output(self, handle: Handle) -> str:
+        """The file into which the scheduler writes what it has to say of a job."""
+        return f"{handle['directory']}/log"
+
     async def note(self, handle: Handle, line: str) -> None:
         await self.host.runner("note", {"directory": handle["directory"], "line": line})
 
@@ -348,6 +358,7 @@ class BatchSpawner(ReachesNodes, Spawner):
             self.fixed,
             choices.rules,
             script.names_in(self.script_template),
+            self.separators,
         )
         if age is not None:
             for name in chosen.keys() & schema["properties"].keys():

@@ -80,6 +80,7 @@ def schema_of(
     fixed: Mapping[str, Any],
     rules: Sequence[Schema] = (),
     in_script: Container[str] = (),
+    separators: str = "",
 ) -> dict[str, Any]:
     """The JSON Schema of what people may ask for.
 
@@ -95,7 +96,10 @@ def schema_of(
         Conditions between options. Those about options that are not there are left out.
     in_script
         Options whose text stands in the job's script.
+    separators
+        Characters that free text has none of.
     """
+    without = f"^(?!.*[{separators}])" if separators else "^"
     properties = {}
     for name in [*built_in, *(n for n in configured if n not in built_in)]:
         own = configured.get(name, {})
@@ -113,7 +117,11 @@ def schema_of(
             sentence = f"{schema.get('description', '')} A name of letters, digits and _ . @ + -."
             schema["description"] = sentence.strip()
         if not schema.keys() & {"enum", "const", "pattern"} and schema.get("type") == "string":
-            schema["pattern"] = HARMLESS if name in in_script else ARGUMENT
+            pattern = HARMLESS if name in in_script else ARGUMENT
+            schema["pattern"] = pattern.replace("^", without, 1)
+            if separators:
+                sentence = f"{schema.get('description', '')} Text without {' '.join(separators)}"
+                schema["description"] = f"{sentence.strip()}."
         properties[name] = schema
     kept = [rule for rule in (_restricted(r, properties) for r in rules) if rule]
     return {"type": "object", "properties": properties, **({"allOf": kept} if kept else {})}

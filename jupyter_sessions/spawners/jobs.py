@@ -24,7 +24,15 @@ OWN_CODE = 10.0
 UNSEEN = frozenset({"runner_lost", "host_restarted", "files_lost"})
 """Reasons in an ``exit.json`` that nobody wrote: the runner's verbs made it up."""
 STRONGER = frozenset(
-    {"walltime", "out_of_memory", "preempted", "node_failed", "deadline", "cancelled"}
+    {
+        "walltime",
+        "out_of_memory",
+        "over_limit",
+        "preempted",
+        "node_failed",
+        "deadline",
+        "cancelled",
+    }
 )
 """Reasons of a scheduler that explain why a runner or an app was signalled."""
 
@@ -80,6 +88,7 @@ def report_of(
     now: datetime,
     margin: float,
     fresh: bool = True,
+    brings_output: bool = False,
 ) -> Report | None:
     """What is to be said of a session; None if nothing can be said.
 
@@ -95,6 +104,8 @@ def report_of(
         What the runner's verb `poll` says about its directory; None if it cannot tell.
     margin
         Seconds before the end of its time at which a session is ended: see `margin_of`.
+    brings_output
+        Whether the scheduler writes into the attempt's directory once the runner has ended.
     """
     status = status or {}
     end = status.get("exit") or {}
@@ -108,7 +119,7 @@ def report_of(
     if written:
         patience = OWN_CODE if _by_itself(end) else LAST_WORD
         late = now.timestamp() - float(end.get("ended") or 0) > patience
-        if status.get("asked") or late:
+        if late or (status.get("asked") and not brings_output):
             return _ended(status, end)
         if job.phase is Phase.ENDING and job.reason:
             return _over(what, job, status, end)

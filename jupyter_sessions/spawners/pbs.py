@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from traitlets import Enum, List, Unicode
@@ -16,38 +14,26 @@ from .base import Launch
 from .batch import BatchSpawner
 from .choices import Choices
 from .directives import CPUS, GPUS, HOURS, MEMORY, Schema, clock, megabytes, name_of, refusal
-from .jobs import TOO_MUCH, Job, Phase
+from .jobs import Job, Phase
+from .qstat import TIMES, read_job, read_jobs
 
-UNKNOWN, FINISHED = 153, 35
-"""Exit codes: no such job; a job that is over, asked about without ``-x``."""
+UNKNOWN = 153
+"""The exit code for: no such job. It is the last digits of PBSE_UNKJOBID."""
 SILENT = re.compile(
-    r"cannot connect|connection refused|timed out|errno=111|server.*(down|not responding)"
-    r"|no route|unauthorized request.*server|communication failure|munge",
-    re.IGNORECASE,
+    r"(cannot|couldn't|could not|unable to|can not) (connect|get connection|establish)"
+    r"|connection refused|timed? ?out|errno=111|^unknown host\.$|trqauthd|premature end|server busy"
+    r"|server.*(down|not responding)|no route|unauthorized request.*server|communication failure"
+    r"|munge",
+    re.IGNORECASE | re.MULTILINE,
 )
 """What a client says if it was not PBS that refused."""
-PENDING = {
-    "Q": "waits",
-    "H": "is held",
-    "W": "waits for its time",
-    "T": "waits: it is being moved",
-    "B": "waits",
-}
-RUNNING = {"R": "", "S": "is suspended", "U": "is suspended: its node is in use"}
-OVER = frozenset("FCXM")
-ENDS: Mapping[int, tuple[str, str, bool]] = {
-    -29: ("walltime", "was ended: its time was up", False),
-    -11: ("node_failed", "was put back: its node's daemon started anew", True),
-    -12: ("node_failed", "was put back: its node's daemon started anew", True),
-    -10: ("node_failed", "was lost: its node's daemon started anew", True),
-    -27: ("out_of_memory", TOO_MUCH, False),
-    271: ("cancelled", "was deleted", False),
-    265: ("cancelled", "was killed", False),
-}
-"""Exit_status: a word for programs, what people are told, whether another attempt begins by itself.
-
-Negative ones are PBS's own; above 256 is 256 and the number of a signal (271: TERM, as by qdel).
-"""
+NOT_THERE = re.compile(r"Unknown Job Id(?: Error)?:? +(\d\S*)", re.IGNORECASE)
+FINISHED = re.compile(r"(\d\S*) Job has finished", re.IGNORECASE)
+"""What is said of a job that only the history has: OpenPBS tells more with ``-x``."""
+OVER = re.compile(
+    r"Unknown Job Id|Job has finished|Request invalid for state of job", re.IGNORECASE
+)
+"""What ``qdel`` says of a job that ends, or is over."""
 
 
 class PbsSpawner(BatchSpawner):
@@ -55,6 +41,8 @@ class PbsSpawner(BatchSpawner):
 
     system: ClassVar[str] = "PBS"
     job_variable: ClassVar[str] = "PBS_JOBID"
+    separators: ClassVar[str] = ",:+"
+    brings_output: ClassVar[bool] = True
     built_in: ClassVar[Mapping[str, Schema]] = {
         "queue": name_of("Queue", "Empty for the server's default."),
         "account": name_of("Account", "Who pays.", **{"x-advanced": True}),
@@ -67,8 +55,8 @@ class PbsSpawner(BatchSpawner):
     dialect = Enum(
         ["openpbs", "torque"],
         default_value="openpbs",
-        help="""`openpbs` (PBS Professional too): jobs ask for `select=1:ncpus=…`, and are told of
-        in JSON. `torque`: `nodes=1:ppn=…`, and as text.""",
+        help="""`openpbs` (PBS Professional too): jobs ask for `select=1:ncpus=…`, and ended ones
+        are looked up in the server's history. `torque`: `nodes=1:ppn=…`, and no history.""",
     ).tag(config=True)
     queues = List(
         Unicode(), help="The only queues that may be chosen; empty for all there are."
@@ -111,17 +99,19 @@ class PbsSpawner(BatchSpawner):
             wanted = f"select=1:ncpus={cpus}"
             wanted += f":mem={megabytes(memory)}mb" if memory else ""
             wanted += f":ngpus={gpus}" if gpus else ""
-        found += ["-l", wanted]
         if (seconds := values.get("seconds")) is not None:
-            found += ["-l", f"walltime={clock(seconds)}"]
-        return found
+            wanted += f",walltime={clock(seconds)}"
+        return [*found, "-l", wanted]
 
     async def query(self, ids: Sequence[str]) -> Mapping[str, Job]:
-        told, missing = await self._asked(ids)
+        told, missing, finished = await self._asked(ids)
+        if finished:
+            history, gone, _ = await self._asked(finished, "-x")
+            told, missing = {**told, **history}, [*missing, *gone]
         jobs = {}
         for job_id, facts in told.items():
             wanted = next((i for i in ids if _same(i, job_id)), None)
-            job = read_job(wanted, facts) if wanted else None
+            job = read_job(wanted, facts, self.dialect) if wanted else None
             if wanted and job is not None:
                 jobs[wanted] = job
         for job_id in ids:
@@ -129,51 +119,59 @@ class PbsSpawner(BatchSpawner):
                 jobs[job_id] = Job(id=job_id, phase=Phase.GONE)
         return jobs
 
-    async def _asked(self, ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """What qstat tells of jobs, by id, and those of which it says that there are none."""
-        shape = ["-f"] if self.dialect == "torque" else ["-x", "-f", "-F", "json"]
-        done = await self.run(["qstat", *shape, *ids])
+    async def _asked(
+        self, ids: Sequence[str], *options: str
+    ) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
+        """What qstat tells of jobs, by id; of which it says that there are none; that they ended.
+
+        It asks the server about one after the other: what it cannot say of one hides no other.
+        """
+        done = await self.run(["qstat", "-f", *options, *ids], env=TIMES)
         said = done.stderr.decode("utf-8", "replace")
-        if self.dialect == "openpbs" and "history" in said.lower():  # none is kept
-            done = await self.run(["qstat", "-f", "-F", "json", *ids])
-            said = done.stderr.decode("utf-8", "replace")
-        missing = re.findall(r"(?:Unknown Job Id|has finished)[: ]+(\S+)", said, re.IGNORECASE)
-        missing += re.findall(r"(\d\S*) Job has finished", said)
-        if done.code not in (0, UNKNOWN, FINISHED) or (SILENT.search(said) and not missing):
+        told = read_jobs(done.stdout.decode("utf-8", "replace"))
+        missing, finished = NOT_THERE.findall(said), FINISHED.findall(said)
+        if done.code == UNKNOWN and not told and not said:
+            missing = list(ids)  # Slurm's own qstat has no words for it
+        if not told and not missing and not finished:
             raise _silent(said)
-        return read_jobs(done.stdout.decode("utf-8", "replace")), missing
+        return told, missing, finished
 
     async def named(self, name: str) -> list[str]:
-        argv = ["qselect", "-N", name]
-        if self.dialect == "openpbs":
-            done = await self.run([*argv, "-x"])
-        if self.dialect == "torque" or done.code:
-            done = await self.run(argv)
-        if done.code:
-            raise _silent(done.stderr.decode("utf-8", "replace"))
-        ids = done.stdout.decode("utf-8", "replace").split()
+        ids = await self._selected(name)
+        if not ids and self.dialect == "openpbs":
+            ids = await self._selected(name, "-x")  # none, too, where no history is kept
         if not ids:
             return []
         jobs = await self.query(ids)
         over = (Phase.ENDED, Phase.GONE)
         return sorted(ids, key=lambda i: (i not in jobs or jobs[i].phase in over, ids.index(i)))
 
+    async def _selected(self, name: str, *options: str) -> list[str]:
+        done = await self.run(["qselect", "-N", name, *options])
+        if done.code:
+            raise _silent(done.stderr.decode("utf-8", "replace"))
+        return done.stdout.decode("utf-8", "replace").split()
+
     async def cancel(self, ids: Sequence[str]) -> None:
         done = await self.run(["qdel", *ids])
-        said = done.stderr.decode("utf-8", "replace")
-        if done.code not in (0, UNKNOWN, FINISHED) and "finished" not in said.lower():
-            if SILENT.search(said):
+        lines = (done.stderr + done.stdout).decode("utf-8", "replace").splitlines()
+        said = " ".join(line.strip() for line in lines if line.strip() and not OVER.search(line))
+        if done.code and said:
+            if SILENT.search("\n".join(lines)):
                 raise _silent(said)
-            raise SpawnerError(f"PBS does not delete job {', '.join(ids)}: {said.strip()}")
+            raise SpawnerError(f"PBS does not delete job {', '.join(ids)}: {said}")
+
+    def output(self, handle: Handle) -> str:
+        return f"{handle['directory']}/job.log"
 
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
         return self._logs(handle, lines, follow)
 
     async def _logs(self, handle: Handle, lines: int, follow: bool) -> AsyncIterator[bytes]:
         """The app's log; of a job that never came so far, what its node said."""
-        log, said = f"{handle['directory']}/log", f"{handle['directory']}/job.log"
+        log = f"{handle['directory']}/log"
         if not follow and not await self.host.is_file(log):
-            log = said
+            log = self.output(handle)
         async for chunk in self.host.follow(log, lines, follow):
             yield chunk
 
@@ -184,116 +182,21 @@ class PbsSpawner(BatchSpawner):
         done = await self.run(["qstat", "-Q", "-f"])
         if done.code:
             raise _silent(done.stderr.decode("utf-8", "replace"))
-        blocks = re.split(r"^Queue:? +", done.stdout.decode("utf-8", "replace"), flags=re.MULTILINE)
+        blocks = re.split(
+            r"^Queue:?\s+", done.stdout.decode("utf-8", "replace"), flags=re.MULTILINE
+        )
         names = [
             block.split()[0]
             for block in blocks[1:]
-            if re.search(r"queue_type = E", block) and re.search(r"enabled = True", block)
+            if re.search(r"enabled = (True|yes)", block)
+            and not re.search(r"from_route_only = True", block)
         ]
         return Choices({"queue": {"enum": names}} if names else {})
-
-
-def read_jobs(output: str) -> dict[str, dict[str, Any]]:
-    """What ``qstat -f`` tells of jobs, by id: JSON, or blocks of ``name = value``."""
-    if output.lstrip().startswith("{"):
-        try:
-            told = json.loads(output).get("Jobs") or {}
-        except ValueError as error:
-            raise Unreachable(f"qstat does not answer in JSON: {error}.") from None
-        return {job_id: _flat(facts) for job_id, facts in told.items()}
-    return dict(_blocks(output))
-
-
-def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": inside for inner, inside in value.items()}
-        else:
-            flat[name] = value
-    return flat
-
-
-def _blocks(output: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    unfolded = re.sub(r"\n\t", "", output)
-    for block in re.split(r"^Job Id: ", unfolded, flags=re.MULTILINE)[1:]:
-        job_id, _, rest = block.partition("\n")
-        yield job_id.strip(), dict(re.findall(r"^    (\S+) = (.*)$", rest, re.MULTILINE))
-
-
-def read_job(job_id: str, facts: Mapping[str, Any]) -> Job | None:
-    """A job of ``qstat -f``; None for a state that nobody knows."""
-    state = str(facts.get("job_state", ""))
-    host = re.split(r"[/+*(]", str(facts.get("exec_host", "")).lstrip("("))[0]
-    if state in PENDING:
-        comment = str(facts.get("comment", "")).strip()
-        why = re.sub(r"^Not Running: ", "", comment)
-        message = PENDING[state] + (f": {why}" if why else "")
-        reason = {"H": "held"}.get(state, "queued")
-        expected = _moment(facts.get("estimated.start_time"))
-        return Job(
-            id=job_id, phase=Phase.PENDING, reason=reason, message=message, expected=expected
-        )
-    if state in RUNNING or state == "E":
-        begun = _moment(facts.get("stime") or facts.get("start_time"))
-        seconds = _seconds(facts.get("Resource_List.walltime"))
-        ends = begun + timedelta(seconds=seconds) if begun and seconds else None
-        return Job(
-            id=job_id,
-            phase=Phase.ENDING if state == "E" else Phase.RUNNING,
-            reason="suspended" if RUNNING.get(state) else "",
-            message=RUNNING.get(state, ""),
-            host=host,
-            started=begun,
-            ends=ends,
-        )
-    if state not in OVER:
-        return None
-    told = facts.get("Exit_status", facts.get("exit_status"))
-    code = int(told) if re.fullmatch(r"-?\d+", str(told)) else None
-    used, asked = (
-        _seconds(facts.get(f"{k}.walltime")) for k in ("resources_used", "Resource_List")
-    )
-    if code in (271, 265, -11) and used is not None and asked and used >= asked:
-        code = -29  # Torque, and older ones, only say that it was killed
-    known = ENDS.get(code if code is not None else 0)
-    if known is not None:
-        reason, message, again = known
-    elif code is None:
-        reason, message, again = "cancelled", "was deleted before it ran", False
-    elif code == 0:
-        reason, message, again = "completed", "has ended", False
-    else:
-        reason, message, again = "failed", f"failed with exit status {code}", False
-    return Job(id=job_id, phase=Phase.ENDED, reason=reason, message=message, host=host, again=again)
 
 
 def _same(one: str, other: str) -> bool:
     """Whether two ids are one job's: some clients leave out the server's domain."""
     return one == other or one.partition(".")[0] == other.partition(".")[0]
-
-
-def _moment(told: Any) -> datetime | None:
-    """``Fri Nov 21 16:50:00 2026``, local time; or epoch seconds."""
-    if isinstance(told, int) or (isinstance(told, str) and told.isdecimal()):
-        return datetime.fromtimestamp(int(told), UTC)
-    try:
-        return datetime.strptime(str(told), "%a %b %d %H:%M:%S %Y").astimezone(UTC)
-    except ValueError:
-        return None
-
-
-def _seconds(told: Any) -> float | None:
-    """``HH:MM:SS`` in seconds."""
-    if isinstance(told, int | float):
-        return float(told)
-    parts = str(told).split(":")
-    if not all(part.isdecimal() for part in parts):
-        return None
-    seconds = 0.0
-    for part in parts:
-        seconds = seconds * 60 + int(part)
-    return seconds
 
 
 def _silent(said: str) -> Unreachable:

@@ -24,7 +24,9 @@ LATELY = 60.0
 TOLD = 30
 """Lines at the end of a job's output in which a scheduler may have said why it ended it."""
 OUT_OF_MEMORY = re.compile(
-    rb"exceeded (job )?memory limit|oom[-_]kill|job killed: \w*mem .* exceeded limit", re.IGNORECASE
+    rb"exceeded (job )?memory limit|oom[-_]kill|job killed: \w*mem .* exceeded limit"
+    rb"|cgroup mem\w* limit exceeded",
+    re.IGNORECASE,
 )
 
 
@@ -137,7 +139,8 @@ class Watch:
             return Report(Status.ENDED, reason="queue_timeout", message=message)
         try:
             margin = margin_of(walltime, self._spawner.walltime_margin)
-            report = report_of(what, job, status, now, margin, fresh)
+            brings = self._spawner.brings_output
+            report = report_of(what, job, status, now, margin, fresh, brings)
         except (ArithmeticError, LookupError, OSError, TypeError, ValueError):
             return None  # its files were tampered with: the other sessions go on
         report = report and self._spawner.located(report, handle)
@@ -149,7 +152,8 @@ class Watch:
         if report.status is not Status.ENDED or not killed:
             return report
         with contextlib.suppress(SpawnerError):
-            async for chunk in self._spawner.logs(handle, lines=TOLD, follow=False):
+            output = self._spawner.output(handle)
+            async for chunk in self._spawner.host.follow(output, TOLD, False):
                 if OUT_OF_MEMORY.search(chunk):
                     message = f"{self._spawner.system} job {job_id} {TOO_MUCH}."
                     return replace(report, reason="out_of_memory", message=message)

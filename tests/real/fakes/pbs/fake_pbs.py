@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
-"""A fake of OpenPBS's commands: ``qsub``, ``qstat``, ``qselect``, ``qdel``, by the name it has.
+"""A fake of PBS's commands: ``qsub``, ``qstat``, ``qselect``, ``qdel``, by the name it has.
 
-No PBS can be installed from where these tests get their programs. This does what OpenPBS 23.06 is
-documented and was seen to do, as far as the spawner meets it: ids with the server's name; a job's
-script on stdin, run by a shell as a process of its own with ``PBS_…`` variables; its output brought
-to its place at the end; states Q, H, R, E, F; a comment on why it waits; ``qstat -x -f -F json``;
-exit codes 153 (no such job) and 35 (it has finished, and ``-x`` was not given); ``Exit_status`` 271
-for qdel and -29 for the walltime.
+No server of PBS can be installed from where these tests get their programs. What is printed, and
+the exit codes, are those of the sources: OpenPBS 23.06 and Torque 6.1 (``src/cmds``,
+``src/lib/Libcmds``, ``pbs_error``, ``job.h``). Jobs are processes of this machine.
 
-The "server" is the folder ``$FAKE_PBS``: a file per job, ``slots`` with the number of processors,
-and ``down`` while it does not answer.
+The "server" is the folder ``$FAKE_PBS``:
+
+``dialect``     ``openpbs`` or ``torque``
+``history``     if it is there, OpenPBS keeps what has ended (``job_history_enable``)
+``keep``        seconds for which Torque keeps what has ended (``keep_completed``)
+``slots``       the number of processors
+``down``        is there while it does not answer
+``N.job``       job N; ``N.sh`` its script, ``N.OU`` its output until it has ended
+``N.end``       makes job N end: an exit status, and a line that is written into its output
+``N.epilogue``  what a hook writes there once it has ended
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,18 +34,48 @@ from pathlib import Path
 from typing import Any
 
 Job = dict[str, Any]
+Fact = tuple[str, str]
 ROOT = Path(os.environ["FAKE_PBS"])
 SERVER = "fakepbs"
 KILL_DELAY = 3.0
+WIDTH = 78
+TIMES = {"ctime", "etime", "mtime", "qtime", "stime", "start_time", "comp_time"}
+UNKNOWN, BADSTATE, UNKQUE, UNKRESC, HISTORY = 153, 170, 172, 189, 35
+"""The last digits of PBSE_…: an exit code has 8 bits."""
+
+
+def torque() -> bool:
+    return (ROOT / "dialect").read_text() == "torque"
 
 
 def main() -> None:
     verb = Path(sys.argv[0]).name
     if (ROOT / "down").exists():
-        print(f"Connection refused\n{verb}: cannot connect to server {SERVER} (errno=111)",
-              file=sys.stderr)  # fmt: skip
-        sys.exit(111)
+        sys.exit(silent(verb))
     sys.exit({"qsub": qsub, "qstat": qstat, "qselect": qselect, "qdel": qdel}[verb](sys.argv[1:]))
+
+
+def no_such_job() -> str:
+    return "Unknown Job Id Error" if torque() else "Unknown Job Id"
+
+
+def silent(verb: str) -> int:
+    if torque():
+        said = f"{verb}: cannot connect to server {SERVER} (errno=111) Connection refused"
+        return fails(f"Cannot connect to specified server host '{SERVER}'.", said, code=111)
+    if verb == "qdel":
+        return fails("Connection refused", f"Couldn't connect to cluster: {SERVER}", code=111)
+    said = f"{verb}: cannot connect to server {SERVER} (errno=111)"
+    return fails("Connection refused", said, code=255 if verb == "qstat" else 111)
+
+
+def fails(*lines: str, code: int) -> int:
+    for line in lines:
+        print(line, file=sys.stderr)
+    return code
+
+
+# The server ------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -50,8 +86,8 @@ def locked() -> Iterator[None]:
 
 
 def jobs() -> list[Job]:
-    found = (json.loads(p.read_text()) for p in ROOT.glob("*.job"))
-    return sorted(found, key=lambda job: job["number"])
+    found = (load(path.stem) for path in ROOT.glob("*.job"))
+    return sorted((job for job in found if job), key=lambda job: int(job["number"]))
 
 
 def save(job: Job) -> None:
@@ -62,57 +98,155 @@ def save(job: Job) -> None:
 
 
 def load(job_id: str) -> Job | None:
+    """The job, if the server still knows it."""
     path = ROOT / f"{job_id.partition('.')[0]}.job"
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        job: Job = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    if job["state"] == "C":
+        kept = time.time() - job["ended"] < float((ROOT / "keep").read_text())
+    else:
+        kept = job["state"] != "F" or (ROOT / "history").exists()
+    return job if kept else None
 
 
-def known(number: int) -> Job:
-    job = load(str(number))
-    assert job is not None
-    return job
+def change(number: int, **facts: Any) -> Job:
+    with locked():
+        job = json.loads((ROOT / f"{number}.job").read_text())
+        job.update(facts)
+        save(job)
+        return dict(job)
+
+
+def over() -> str:
+    return "C" if torque() else "F"
+
+
+def mom(number: int, env: dict[str, str]) -> None:
+    """Wait for a place, run the script, see to its end."""
+    while not (job := begin(number)):
+        waits = load(str(number))
+        if waits is None or waits["state"] in "FC":
+            return
+        time.sleep(0.1)
+    spool, order = ROOT / f"{number}.OU", ROOT / f"{number}.end"
+    with spool.open("wb") as out:
+        child = subprocess.Popen(
+            ["/bin/sh", str(ROOT / f"{number}.sh")],
+            env=env, cwd=env.get("HOME", "/"), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+        limit, began, ended = seconds(job["resources"].get("walltime")), time.time(), ""
+        killed = 0.0
+        while child.poll() is None:
+            late = limit is not None and time.time() - began > limit
+            if not ended and (order.exists() or late):
+                ended = order.read_text() if order.exists() else time_is_up(began, limit)
+                os.killpg(child.pid, signal.SIGTERM)
+                killed = time.time() + KILL_DELAY
+            if ended and time.time() > killed:
+                os.killpg(child.pid, signal.SIGKILL)
+            time.sleep(0.1)
+        status, _, why = ended.partition(" ")
+        hook = ROOT / f"{number}.epilogue"
+        out.write(f"{why}\n{hook.read_text() if hook.exists() else ''}".encode())
+    change(number, state="E", used=int(time.time() - began))
+    if job["output"]:
+        Path(job["output"]).write_bytes(spool.read_bytes())
+    code = int(status) if status else child.returncode
+    status_told = code if status or code >= 0 else 256 - code
+    change(number, state=over(), exit=status_told, ended=time.time(), comment=at_the_end(job, code))
+
+
+def time_is_up(began: float, limit: int | None) -> str:
+    status = -11 if torque() else -29
+    return (
+        f"{status} =>> PBS: job killed: walltime {time.time() - began:.0f} exceeded limit {limit}"
+    )
+
+
+def at_the_end(job: Job, code: int) -> str:
+    if torque():
+        return str(job["comment"])
+    return f"{job['comment']} and {'finished' if code == 0 else 'failed'}"
+
+
+def begin(number: int) -> Job | None:
+    with locked():
+        job = load(str(number))
+        if job is None or job["state"] != "Q":
+            return None
+        used = sum(other["cpus"] for other in jobs() if other["state"] in "RE")
+        if used + job["cpus"] > int((ROOT / "slots").read_text()):
+            job["comment"] = "Not Running: Insufficient amount of resource: ncpus"
+            save(job)
+            return None
+        now = time.strftime("%a %b %d at %H:%M")
+        comment = f"Job run at {now} on ({node()}:ncpus={job['cpus']})"
+        job.update(state="R", stime=time.time(), comment="" if torque() else comment)
+        save(job)
+        return job
+
+
+def node() -> str:
+    return os.uname().nodename
+
+
+def seconds(walltime: str | None) -> int | None:
+    parts = [int(part) for part in (walltime or "").split(":") if part]
+    total = 0
+    for part in parts:
+        total = total * 60 + part
+    return total if parts else None
+
+
+# qsub ------------------------------------------------------------------------------------------
 
 
 def qsub(argv: list[str]) -> int:
-    options: dict[str, str] = {}
-    resources: dict[str, str] = {}
-    held = export = False
-    while argv:
-        option = argv.pop(0)
-        if option == "-h":
-            held = True
-        elif option == "-V":
-            export = True
-        elif option == "-l":
-            for part in argv.pop(0).split(","):
-                name, _, value = part.partition("=")
-                resources[name] = value
-        elif option in ("-N", "-o", "-j", "-r", "-S", "-q", "-A"):
-            options[option] = argv.pop(0)
-        else:
-            print(f"qsub: invalid option -- '{option}'", file=sys.stderr)
-            return 2
-    if options.get("-q", "workq") != "workq":
-        print("qsub: Unknown queue", file=sys.stderr)
-        return 170
     script = sys.stdin.read()
+    try:
+        given = options(argv)
+        inside = options(directives(script))
+    except ValueError as error:
+        return fails(f"qsub: invalid option -- '{error}'", code=2)
+    resources = {**inside.pop("-l", {}), **given.pop("-l", {})}
+    chosen: dict[str, Any] = {**inside, **given}
+    if wrong := {"select", "place", "nodes"} & resources.keys() - known_resources():
+        name = f"Resource_List.{wrong.pop()}"
+        said = f"submit error (Unknown resource type  {name})" if torque() else name
+        return fails(f"qsub: {said}", code=UNKRESC)
+    queue = "batch" if torque() else "workq"
+    if chosen.get("-q", queue) != queue:
+        said = (
+            "submit error (Unknown queue MSG=cannot locate queue)" if torque() else "Unknown queue"
+        )
+        return fails(f"qsub: {said}", code=UNKQUE)
+    asked = resources.get("nodes" if torque() else "select", "")
+    cpus = re.search(r"(?:ncpus|ppn)=(\d+)", asked)
     with locked():
-        number = max([job["number"] for job in jobs()], default=0) + 1
-        ncpus = re.search(r"ncpus=(\d+)", resources.get("select", ""))
+        number = 1 + max([int(path.stem) for path in ROOT.glob("*.job")], default=0)
         job: Job = {
             "number": number,
             "id": f"{number}.{SERVER}",
-            "name": options.get("-N", "STDIN"),
-            "output": options.get("-o"),
-            "state": "H" if held else "Q",
-            "cpus": int(ncpus.group(1)) if ncpus else 1,
+            "name": chosen.get("-N", "STDIN"),
+            "account": chosen.get("-A", ""),
+            "output": chosen.get("-o"),
+            "rerunable": chosen.get("-r", "y") == "y",
+            "state": "H" if "-h" in chosen else "Q",
+            "cpus": int(cpus.group(1)) if cpus else 1,
             "resources": resources,
-            "queue": "workq",
+            "queue": queue,
+            "created": time.time(),
             "comment": "",
         }
+        env = dict(os.environ) if "-V" in chosen else {
+            k: os.environ[k] for k in ("HOME", "PATH", "LANG") if k in os.environ
+        }  # fmt: skip
+        job["variables"] = {"PBS_O_HOME": env.get("HOME", ""), "PBS_O_QUEUE": queue, **env}
         (ROOT / f"{number}.sh").write_text(script)
         save(job)
-    env = dict(os.environ) if export else {k: os.environ[k] for k in ("HOME", "PATH", "LANG")
-                                           if k in os.environ}  # fmt: skip
     env |= {"PBS_JOBID": job["id"], "PBS_JOBNAME": job["name"], "PBS_O_WORKDIR": str(Path.cwd())}
     if os.fork() == 0:
         os.setsid()
@@ -124,116 +258,135 @@ def qsub(argv: list[str]) -> int:
     return 0
 
 
-def mom(number: int, env: dict[str, str]) -> None:
-    """Wait for a place, run the script, see to its end."""
-    while not begin(number):
-        job = load(str(number))
-        if job is None or job["state"] == "F":
-            return
-        time.sleep(0.1)
-    job = known(number)
-    spool = ROOT / f"{number}.OU"
-    with spool.open("wb") as out:
-        child = subprocess.Popen(
-            ["/bin/sh", str(ROOT / f"{number}.sh")],
-            env=env, cwd=env.get("HOME", "/"), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True,
-        )  # fmt: skip
-    limit = seconds(job["resources"].get("walltime"))
-    ended: int | None = None
-    began = killed = time.time()
-    while child.poll() is None:
-        asked = (ROOT / f"{number}.del").exists()
-        late = limit is not None and time.time() - began > limit
-        if (asked or late) and ended is None:
-            ended = 271 if asked else -29
-            os.killpg(child.pid, signal.SIGTERM)
-            killed = time.time() + KILL_DELAY
-        if ended is not None and time.time() > killed:
-            os.killpg(child.pid, signal.SIGKILL)
-        time.sleep(0.1)
-    with locked():
-        job["state"] = "E"
-        save(job)
-    if job["output"]:
-        Path(job["output"]).write_bytes(spool.read_bytes())
-    code = child.returncode
-    with locked():
-        job.update(state="F", exit=ended or (code if code >= 0 else 256 - code))
-        job["used"] = int(time.time() - began)
-        save(job)
+def known_resources() -> set[str]:
+    return {"nodes"} if torque() else {"select", "place"}
 
 
-def begin(number: int) -> bool:
-    with locked():
-        job = known(number)
-        if job["state"] != "Q":
-            return False
-        used = sum(other["cpus"] for other in jobs() if other["state"] in "RE")
-        if used + job["cpus"] > int((ROOT / "slots").read_text()):
-            job["comment"] = "Not Running: Insufficient amount of resource: ncpus"
-            save(job)
-            return False
-        job.update(state="R", stime=time.time(), comment="Job run")
-        save(job)
-        return True
+def options(argv: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"-l": {}}
+    argv = list(argv)
+    while argv:
+        option = argv.pop(0)
+        if option in ("-h", "-V"):
+            found[option] = True
+        elif option == "-l":
+            parts = (part.partition("=") for part in argv.pop(0).split(","))
+            found["-l"] |= {name: value for name, _, value in parts}
+        elif option in ("-N", "-o", "-j", "-r", "-S", "-q", "-A"):
+            found[option] = argv.pop(0)
+        else:
+            raise ValueError(option)
+    return found
 
 
-def seconds(walltime: str | None) -> int | None:
-    parts = [int(part) for part in (walltime or "").split(":") if part]
-    total = 0
-    for part in parts:
-        total = total * 60 + part
-    return total if parts else None
+def directives(script: str) -> list[str]:
+    """What the script asks for: lines with #PBS, before the first command."""
+    found: list[str] = []
+    for line in script.splitlines():
+        if line.startswith("#PBS"):
+            found += shlex.split(line.removeprefix("#PBS"))
+        elif line.strip() and not line.startswith("#"):
+            break
+    return found
+
+
+# qstat -----------------------------------------------------------------------------------------
 
 
 def qstat(argv: list[str]) -> int:
-    flags = [a for a in argv if a.startswith("-")]
-    ids = [a for a in argv if not a.startswith("-") and a != "json"]
+    flags = {a for a in argv if a.startswith("-")}
+    ids = [a for a in argv if not a.startswith("-")]
     if "-Q" in flags:
-        print("Queue: workq\n    queue_type = Execution\n    enabled = True\n    started = True\n")
+        queue = "batch" if torque() else "workq"
+        print(f"Queue: {queue}\n    queue_type = Execution\n    total_jobs = {len(jobs())}")
+        print("    enabled = True\n    started = True\n")
         return 0
-    history, code = "-x" in flags, 0
-    told: dict[str, Job] = {}
+    if "-x" in flags and torque():
+        print('<?xml version="1.0"?>\n<Data></Data>')
+        return 0
+    codes, said = [0], []
     for job_id in ids or [job["id"] for job in jobs()]:
         job = load(job_id)
-        if job is None:
-            print(f"qstat: Unknown Job Id {job_id}", file=sys.stderr)
-            code = 153
-        elif job["state"] == "F" and not history:
-            print(f"qstat: {job['id']} Job has finished, use -x or -H to obtain historical job "
-                  "information", file=sys.stderr)  # fmt: skip
-            code = 35
+        full_id = f"{job_id.partition('.')[0]}.{SERVER}"
+        if "-x" in flags and not (ROOT / "history").exists():
+            said.append(f"qstat: job_history_enable is set to false {full_id}")
+            codes.append(0)
+        elif job is None:
+            said.append(f"qstat: {no_such_job()} {full_id}")
+            codes.append(UNKNOWN)
+        elif job["state"] == "F" and "-x" not in flags:
+            hint = "use -x or -H to obtain historical job information"
+            said.append(f"qstat: {full_id} Job has finished, {hint}")
+            codes.append(HISTORY)
         else:
-            told[job["id"]] = described(job)
-    if told or not code:
-        print(json.dumps({"timestamp": int(time.time()), "pbs_version": "23.06.06",
-                          "pbs_server": SERVER, "Jobs": told}, indent=4))  # fmt: skip
-    return code
+            print(f"Job Id: {full_id}")
+            for name, value in facts_of(job):
+                shown = time.ctime(float(value)) if name in TIMES else value
+                print(f"    {name} = {folded(name, shown)}")
+            print()
+    failed = [code for code in codes if code]
+    fails(*said, code=0)
+    return (failed[0] if torque() else failed[-1]) if failed else 0
 
 
-def described(job: Job) -> Job:
-    facts = {
-        "Job_Name": job["name"],
-        "Job_Owner": f"{os.environ.get('USER', 'root')}@login",
-        "job_state": job["state"],
-        "queue": job["queue"],
-        "server": SERVER,
-        "Resource_List": {"ncpus": job["cpus"], "nodect": 1, **job["resources"]},
-        "comment": job["comment"],
-    }
-    if "stime" in job:
-        facts["stime"] = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(job["stime"]))
-        facts["exec_host"] = f"{os.uname().nodename}/0*{job['cpus']}"
-    if "exit" in job:
-        facts["Exit_status"] = job["exit"]
+def folded(name: str, value: str) -> str:
+    """A value in lines: broken behind commas, and inside what is longer than a line."""
+    start, text = len(name) + 7, ""
+    for number, part in enumerate(part for part in value.split(",") if part):
+        text += "," if number else ""
+        if start + len(part) < WIDTH:
+            text, start = text + part, start + len(part)
+            continue
+        if number:
+            text, start = text + "\n\t", 9
+        for character in part:
+            text, start = text + character, start + 1
+            if start > WIDTH:
+                text, start = text + "\n\t", 8
+    return text
+
+
+def facts_of(job: Job) -> list[Fact]:
+    """What the server says of a job, in its order."""
+    facts: list[Fact] = [("Job_Name", job["name"]), ("Job_Owner", "ada@login")]
     if "used" in job:
-        facts["resources_used"] = {"walltime": time.strftime("%H:%M:%S", time.gmtime(job["used"]))}
-    return facts
+        used = time.strftime("%H:%M:%S", time.gmtime(job["used"]))
+        facts += [("resources_used.cput", "00:00:00"), ("resources_used.walltime", used)]
+    facts += [("job_state", job["state"]), ("queue", job["queue"]), ("server", SERVER)]
+    if job["account"]:
+        facts.append(("Account_Name", job["account"]))
+    facts.append(("ctime", str(job["created"])))
+    begun = [("stime", str(job["stime"]))] if "stime" in job else []
+    if begun:
+        last = job["cpus"] - 1
+        where = f"/0-{last}" if torque() and last else f"/0*{job['cpus']}" if last else "/0"
+        facts.append(("exec_host", node() + where))
+    facts += [
+        ("Join_Path", "oe"),
+        ("Output_Path", f"login:{job['output']}"),
+        ("Rerunable", str(job["rerunable"])),
+        *((f"Resource_List.{name}", value) for name, value in job["resources"].items()),
+    ]
+    values = (k + "=" + re.sub(r"([,\\])", r"\\\1", v) for k, v in job["variables"].items())
+    listed = ("Variable_List", ",".join(values))
+    if torque():
+        facts += [listed, *(("start_time", value) for _, value in begun)]
+        facts += [("exit_status", str(job["exit"]))] if "exit" in job else []
+    else:
+        facts += [*begun, listed]
+        facts += [("Exit_status", str(job["exit"]))] if "exit" in job else []
+    return [*facts, *([("comment", job["comment"])] if job["comment"] else [])]
+
+
+# qselect, qdel ---------------------------------------------------------------------------------
 
 
 def qselect(argv: list[str]) -> int:
     name, history = argv[argv.index("-N") + 1], "-x" in argv
+    if history and torque():
+        return fails("qselect: invalid option -- 'x'", code=2)
+    if history and not (ROOT / "history").exists():
+        return fails("qselect: job_history_enable is set to false", code=0)
     for job in jobs():
         if job["name"] == name and (history or job["state"] != "F"):
             print(job["id"])
@@ -246,16 +399,20 @@ def qdel(ids: list[str]) -> int:
         with locked():
             job = load(job_id)
             if job is None:
-                print(f"qdel: Unknown Job Id {job_id}", file=sys.stderr)
-                code = 153
+                code = fails(
+                    f"qdel: Unknown Job Id{' Error' if torque() else ''} {job_id}", code=153
+                )
             elif job["state"] == "F":
-                print(f"qdel: Job has finished {job['id']}", file=sys.stderr)
-                code = 35
+                code = fails(f"qdel: Job has finished {job['id']}", code=HISTORY)
+            elif job["state"] in "EC":
+                message = " MSG=invalid state for job - COMPLETE" if torque() else ""
+                said = f"qdel: Request invalid for state of job{message} {job['id']}"
+                code = fails(said, code=BADSTATE)
             elif job["state"] in "QH":
-                job.update(state="F", exit=271)
+                job.update(state=over(), exit=271, ended=time.time())
                 save(job)
             else:
-                (ROOT / f"{job['number']}.del").touch()
+                (ROOT / f"{job['number']}.end").write_text("271")
         # The real one comes back once a running job has been told, not once it has ended.
     return code
 
