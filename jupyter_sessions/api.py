@@ -90,6 +90,10 @@ class SessionsAPIHandler(APIHandler):
         raw = self.request.query_arguments.get("cwd", [b""])[-1]
         return self.decode_argument(raw, "cwd")
 
+    def given_spawner(self) -> str:
+        """The query's `spawner`; empty if there is none."""
+        return str(self.get_query_argument("spawner", ""))
+
     def folder(self) -> str:
         """The query's `cwd`, absolute: the server's root folder if there is none."""
         root = self.manager.root_dir
@@ -193,7 +197,7 @@ class FormHandler(SessionsAPIHandler):
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        self.answer(await self.manager.forms.form(name, self.given_folder()))
+        self.answer(await self.manager.forms.form(name, self.given_folder(), self.given_spawner()))
 
 
 class RememberedHandler(SessionsAPIHandler):

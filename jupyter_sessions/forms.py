@@ -65,17 +65,19 @@ class Forms:
         self._limits = limits
         self._log = log
 
-    async def form(self, name: str, cwd: str = "") -> dict[str, Any]:
+    async def form(self, name: str, cwd: str = "", spawner: str = "") -> dict[str, Any]:
         """All that a launch dialog needs for an app: ``openapi.yaml`` documents it.
 
         Parameters
         ----------
         cwd
             The folder to start in, relative to the server's root folder.
+        spawner
+            The one to find choices for; empty for that which the form begins with.
 
         Raises
         ------
-        AppNotFound, Untrusted, InvalidRequest
+        AppNotFound, SpawnerNotFound, Untrusted, InvalidRequest
         """
         path = await folder(cwd, self._root_dir, self._offers.spawner("local").host)
         app = await self._offers.app(name, path)
@@ -86,9 +88,10 @@ class Forms:
             ("remembered", _without_places(app, kept.remembered)),
         ]
         spawners = await self._offers.spawners(app)
-        spawner, spawner_laid = self._spawner(layers, spawners)
+        first, spawner_laid = self._spawner(layers, spawners)
         timeout_laid = self._timeout(layers)
-        choices, unknown = await self._offers.choices.fill(app, path, self._offers.spawner(spawner))
+        for_spawner = self._offers.spawner(spawner or first)
+        choices, unknown = await self._offers.choices.fill(app, path, for_spawner)
         options = lay(choices, "options", _parts(layers, "options"), {"cwd": path})
         resources = {
             s["name"]: lay(
@@ -101,22 +104,23 @@ class Forms:
         }
         laid = [spawner_laid, timeout_laid, options]
         if "spawner" in layers[0][1]:  # else its resources are for those spawners that have them
-            laid.append(resources[spawner])
+            laid.append(resources[first])
         return {
             "app": {**await self._offers.describe(app), "options": choices.schema},
             "spawners": spawners,
             "values": {
-                "spawner": spawner,
+                "spawner": first,
                 "cwd": _relative(path, self._root_dir),
                 "timeout": timeout_laid.values["timeout"],
                 "options": options.values,
                 "resources": {name: found.values for name, found in resources.items()},
             },
+            "usual": {"spawner": _usual(spawners), "timeout": self._limits().usual},
             "sources": {
                 **spawner_laid.sources,
                 **timeout_laid.sources,
                 **{f"options.{n}": layer for n, layer in options.sources.items()},
-                **{f"resources.{n}": layer for n, layer in resources[spawner].sources.items()},
+                **{f"resources.{n}": layer for n, layer in resources[first].sources.items()},
             },
             "project": _described(project, [d for each in laid for d in each.dropped]),
             "presets": kept.presets,
@@ -193,9 +197,7 @@ class Forms:
         self, layers: Sequence[Layer], spawners: Sequence[Mapping[str, Any]]
     ) -> tuple[str, Laid]:
         known = [s["name"] for s in spawners]
-        usable = [s["name"] for s in spawners if s["available"]]
-        usual = "local" if "local" in usable or not usable else usable[0]
-        value, source, dropped = usual, "app", []
+        value, source, dropped = _usual(spawners), "app", []
         for layer, choices in layers:
             wanted = choices.get("spawner")
             if isinstance(wanted, str) and wanted in known:
@@ -217,6 +219,12 @@ class Forms:
             except InvalidRequest as error:
                 dropped += [(layer, field) for field in error.errors]
         return Laid({"timeout": value}, {"timeout": source}, dropped)
+
+
+def _usual(spawners: Sequence[Mapping[str, Any]]) -> str:
+    """The spawner if nobody says one."""
+    usable = [str(s["name"]) for s in spawners if s["available"]]
+    return "local" if "local" in usable or not usable else usable[0]
 
 
 def lay(

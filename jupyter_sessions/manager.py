@@ -381,21 +381,22 @@ class SessionManager(LoggingConfigurable):
         InvalidRequest
             If that is not a number of seconds above 0, or is over the maximum.
         Conflict
-            If it has no time limit, or has ended.
+            If it has no time limit, or has ended, or its job ends before.
         """
         check_timeout("seconds", seconds, None)
 
         def longer(session: Session) -> Session:
-            if session.timeout is None:
+            now = session.lifetime if session.timeout is None else session.timeout
+            if now is None:
                 raise Conflict("This session has no time limit to extend.", reason="no_limit")
-            left = None if self.max_timeout is None else self.max_timeout - session.timeout
+            left = None if self.max_timeout is None else self.max_timeout - now
             if left is not None and seconds > left:
                 raise InvalidRequest.field(
                     "seconds",
                     f"that is over the maximum of {self.max_timeout:g} s for one run;"
                     f" at most {max(left, 0):g} s can be added",
                 )
-            return limit(session, check_timeout("seconds", session.timeout + seconds, None))
+            return limit(session, check_timeout("seconds", now + seconds, None))
 
         return await self._change_limit(session_id, longer)
 

@@ -137,6 +137,8 @@ def _choose(choices: Sequence[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as people write it
     return value if isinstance(value, str) and value else json.dumps(value)
 
 

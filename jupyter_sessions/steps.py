@@ -103,6 +103,7 @@ class Steps:
         self._limits: dict[str, asyncio.Lock] = {}
         self._not_before: dict[tuple[str, int, Step], float] = {}
         self._probing: set[str] = set()
+        self._urls: dict[str, tuple[int, str]] = {}
 
     def fresh(self, session: Session) -> None:
         """Say that this process is about to start the attempt: it needs not be searched for."""
@@ -147,6 +148,7 @@ class Steps:
     def forget(self, known: Mapping[str, Session]) -> None:
         """Drop what is kept about sessions that are no longer `known` or have ended."""
         self._limits = {sid: lock for sid, lock in self._limits.items() if sid in known}
+        self._urls = {sid: url for sid, url in self._urls.items() if sid in known}
         self._not_before = {
             key: moment
             for key, moment in self._not_before.items()
@@ -426,7 +428,7 @@ class Steps:
             chores["told_ready"] = True
         if self._warning_due(session):
             chores["warned"] = attempt.expires
-        url = self._public_url(session) if session.state is State.RUNNING else ""
+        url = self._url(session) if session.state is State.RUNNING else ""
         if url not in ("", attempt.noted_url):
             chores["noted_url"] = url
         if (used := self._activity(session.id)) is not None:
@@ -435,6 +437,13 @@ class Steps:
             if known is None or seen - known > timedelta(seconds=ACTIVITY_STEP):
                 chores["last_activity"] = seen
         return chores
+
+    def _url(self, session: Session) -> str:
+        """Where people reach `session`; made once for each state of its record."""
+        known = self._urls.get(session.id)
+        if known is None or known[0] != session.revision:
+            known = self._urls[session.id] = session.revision, self._public_url(session)
+        return known[1]
 
     async def _do_chores(self, session: Session) -> None:
         chores = self._chores(session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -242,6 +242,15 @@ async def test_extend_goes_up_to_the_maximum_and_not_past_it(
     if status == 400:
         assert answer.fields == ["seconds"]
         assert (await api.manager.session(session.id)).timeout == 600
+
+
+async def test_a_session_without_a_limit_is_not_extended_beyond_its_job(api: Api) -> None:
+    session = await api.start()
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    await api.manager.ledger.change(session.id, lambda s: s.now(ends=ends, expires=ends))
+    answer = await api("POST", f"sessions/{session.id}/extend", {"seconds": 60})
+    assert (answer.status, answer.json["reason"]) == (409, "walltime")
+    assert f"{ends:%Y-%m-%d %H:%M} UTC" in answer.text
 
 
 async def test_what_has_no_limit_or_has_ended_is_not_extended(api: Api) -> None:

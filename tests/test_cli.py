@@ -385,6 +385,21 @@ def test_bash_completes_commands_apps_sessions_and_options(cli: Commands, home: 
     assert completed(home, "jupyter-sessions stop --al") == ["--all"]
 
 
+def test_bash_completes_sessions_where_the_configuration_keeps_them(
+    cli: Commands, home: Home
+) -> None:
+    home.config.mkdir(parents=True, exist_ok=True)
+    path = home.path / "elsewhere"
+    (home.config / "jupyter_server_config.py").write_text(
+        f"c.SessionManager.data_dir = {str(path)!r}\n"
+    )
+    session = cli.start()
+    assert (path / "sessions" / session["id"]).is_dir()
+    assert completed(home, f"jupyter-sessions show {session['id'][:3]}") == [session["id"]]
+    Preferences(path).save_preset("echo", "Big", {})
+    assert completed(home, "jupyter-sessions start echo --preset B") == ["Big"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_code_is_printed_as_it_is(cli: Commands, shell: str) -> None:
     assert "jupyter-sessions" in cli("completion", shell).out

@@ -18,6 +18,7 @@ from jupyter_sessions.cli.trial import trial
 from .helpers import write_app
 from .live import PATIENCE, Commands, Home, eventually
 from .proxied.packages import install_example
+from .test_project_apps import write_project_app
 
 SERVER = """
 import base64, hashlib, http.server, socketserver, sys
@@ -97,6 +98,24 @@ def test_show_prints_what_counts_and_what_it_replaces(cli: Commands, home: Home)
     assert described["definition"]["command"] == ["x", "{socket}"]
     assert [r["problem"] for r in described["replaces"]] == [""]
     assert "Did you mean" in cli("apps", "show", "flies", code=3).err
+
+
+def test_show_and_check_know_the_apps_of_projects(cli: Commands, home: Home) -> None:
+    project = home.path / "project"
+    file = write_project_app(project) / "app.yaml"
+    inside = ("--cwd", str(project))
+    assert "trust project:dash" in cli("apps", "show", "project:dash", *inside, code=4).err
+    assert "0 errors" in cli("apps", "check", "project:dash", *inside).err
+    cli("apps", "trust", "project:dash", "--yes", *inside)
+    shown = cli("apps", "show", "project:dash", *inside).out
+    assert f"# {file}" in shown
+    assert yaml.safe_load(shown)["title"] == "Dash"
+    file.write_text(file.read_text() + "colour: red\n")
+    found = json.loads(cli("apps", "check", "project:dash", "--json", *inside, code=2).out)
+    assert [(f["app"], f["origin"]) for f in found] == [("project:dash", str(file))]
+    assert found[0]["line"] == len(file.read_text().splitlines())
+    for action in ("show", "check"):
+        assert "app.yaml" in cli("apps", action, "project:none", *inside, code=3).err
 
 
 def test_show_says_what_a_server_of_somebody_elses_ignores(cli: Commands, home: Home) -> None:

@@ -220,6 +220,20 @@ async def test_a_form_has_the_choices_and_a_start_looks_again(
     assert (answer.status, answer.fields) == (400, ["options.pick"])
 
 
+async def test_a_form_has_the_choices_of_the_spawner_that_is_asked_for(
+    api: Api, jp_config_dir: Path
+) -> None:
+    pick = {"type": "string", "x-choices-from": "spawner:colour"}
+    write_app(jp_config_dir, "env", command=["x"], options={"properties": {"pick": pick}})
+    for query in ("", "?spawner=local"):
+        form = (await api("GET", f"apps/env/form{query}")).json
+        assert [u["message"] for u in form["unknown"]] == [
+            "the spawner local has no resource colour"
+        ]
+    answer = await api("GET", "apps/env/form?spawner=moon")
+    assert (answer.status, answer.json["reason"]) == (404, "spawner_not_found")
+
+
 async def test_a_form_says_what_is_not_known(
     api: Api, jp_config_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,8 +45,8 @@ def write_project(folder: Path, **choices: Any) -> None:
     path.write_text(yaml.safe_dump({"apps": {"demo": choices}}))
 
 
-async def form(api: Api, app: str, cwd: str = "") -> dict[str, Any]:
-    answer = await api("GET", f"{app}/form?cwd={quote(cwd)}")
+async def form(api: Api, app: str, cwd: str = "", spawner: str = "") -> dict[str, Any]:
+    answer = await api("GET", f"{app}/form?cwd={quote(cwd)}&spawner={quote(spawner)}")
     assert answer.status == 200, answer.text
     is_a("Form", answer.json)
     found: dict[str, Any] = answer.json
@@ -109,6 +109,7 @@ async def test_layers_are_merged_field_by_field(api: Api, app: str, jp_root_dir:
     origin = "a/.jupyter-sessions/defaults.yaml"
     assert found["project"] == {"origin": origin, "problem": ""}
     assert found["limits"] == {"max_timeout": 1000}
+    assert found["usual"] == {"spawner": "local", "timeout": 500}
     outside = await form(api, app)
     assert (outside["project"], outside["values"]["timeout"]) == (None, 500)
     await api("DELETE", f"{app}/remembered")

@@ -22,6 +22,7 @@ from jupyter_sessions.errors import (
     Unreachable,
 )
 from jupyter_sessions.ledger import Ledger
+from jupyter_sessions.manager import SessionManager
 from jupyter_sessions.ownership import LEASE
 from jupyter_sessions.session import Handle, Report, Session, State
 from jupyter_sessions.spawners.base import Launch
@@ -262,4 +263,26 @@ async def test_a_query_that_is_never_answered_is_shown_and_changes_no_state(
         answering.set()
         back = await manager.wait_for(session.id, lambda s: s.attempt.unreachable_since is None)
         assert back.state is State.RUNNING
+        await stop(manager, session)
+
+
+async def test_an_idle_session_is_not_described_again_and_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(root) as manager:
+        manager.public_url = "http://localhost/"
+        session = await start(manager)
+        async with asyncio.timeout(20):
+            await manager.wait_for(session.id, lambda s: s.attempt.noted_url != "")
+        described: list[int] = []
+        describe = SessionManager.describe
+
+        def counted(self: SessionManager, session: Session) -> dict[str, Any]:
+            described.append(session.revision)
+            return describe(self, session)
+
+        monkeypatch.setattr(SessionManager, "describe", counted)
+        for _ in range(5):
+            await manager._reconciler.tick()
+        assert len(described) == len(set(described)) <= 1
         await stop(manager, session)

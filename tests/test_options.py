@@ -169,6 +169,7 @@ SENTENCES: list[tuple[dict[str, Any], Any, str]] = [
     ({"const": "a"}, "x", "this has to be a"),
     ({"minimum": 2}, 1, "give 2 or more"),
     ({"maximum": 2}, 3, "give 2 or less"),
+    ({"maximum": 4.0}, 5, "give 4 or less"),
     ({"exclusiveMinimum": 0}, 0, "give more than 0"),
     ({"exclusiveMaximum": 0}, 0, "give less than 0"),
     ({"minimum": 1, "maximum": 2.5}, 3, "give a number from 1 to 2.5"),

@@ -17,6 +17,7 @@ from ..apps.folders import Broken, Definition
 from ..apps.scaffold import scaffold
 from ..errors import Conflict, InvalidRequest, SpawnerError
 from ..manager import SessionManager
+from ..project_apps import PREFIX
 from ..validation import absolute_path
 from . import output
 from .choices import typed_values
@@ -52,7 +53,7 @@ async def listed(args: argparse.Namespace, config: list[str]) -> int:
 async def show(args: argparse.Namespace, config: list[str]) -> int:
     """The definition of an app that counts, where it is from, and what it replaces."""
     async with manager(config) as m:
-        app = await m.offers.catalogue.app(args.app)
+        app = await m.offers.app(args.app, _folder(args))
         others = (await m.offers.catalogue.definitions(args.app))[1:]
         notice = (await m.offers.describe(app))["notice"]
     if args.json:
@@ -123,10 +124,15 @@ async def check(args: argparse.Namespace, config: list[str]) -> int:
     """What is wrong with apps, or doubtful: exit code 2 if any has an error."""
     found: list[tuple[str, str, Finding]] = []
     names = 0
-    if args.app is not None and (path := _path(args.app)) is not None:
+    path = None if args.app is None else _path(args.app)
+    if args.app is not None and args.app.startswith(PREFIX):
+        async with manager(config) as m:
+            path = await asyncio.to_thread(_project_file, m, args.app, _folder(args))
+    if path is not None:
         names = 1
         findings = await asyncio.to_thread(check_file, path)
-        found = [(path.parent.name, str(path), f) for f in findings]
+        name = args.app if args.app.startswith(PREFIX) else path.parent.name
+        found = [(name, str(path), f) for f in findings]
     else:
         async with manager(config) as m:
             items = await _items(m, args.app)
@@ -255,6 +261,14 @@ def _path(given: str) -> Path | None:
     if path.suffix in (".yaml", ".yml") or "/" in given:
         return path.absolute()
     return path.absolute() if path.is_file() else None
+
+
+def _project_file(m: SessionManager, name: str, folder: str) -> Path:
+    """The app.yaml of the project's app `name`, broken or not."""
+    for item in m.projects.all(folder):
+        if item.name == name:
+            return Path(item.origin if isinstance(item, Broken) else item.place)
+    return Path(m.projects.find(name, folder).place)  # which says what is missing
 
 
 async def _items(m: SessionManager, name: str | None) -> list[App | Broken]:

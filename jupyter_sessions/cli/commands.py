@@ -89,13 +89,21 @@ async def list_sessions(args: argparse.Namespace, config: list[str]) -> int:
         (
             *(s[k] for k in ("id", "name", "app", "state")),
             since(s["created"]),
-            "" if s["ended"] else left(s["expires"]) or "no limit",
+            _time_left(s),
             "  ".join(filter(None, (_where(s), s["message"]))),
         )
         for s in shown
     ]
     table(("ID", "NAME", "APP", "STATE", "AGE", "TIME LEFT", ""), rows)
     return 0
+
+
+def _time_left(described: Mapping[str, Any]) -> str:
+    """How long a session may still run, if that is known: a job may have an end of its own."""
+    if described["ended"]:
+        return ""
+    unlimited = described["timeout"] is None and described["ready"] is not None
+    return left(described["expires"]) or ("no limit" if unlimited else "")
 
 
 def _where(described: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 import argcomplete
@@ -115,8 +116,11 @@ def _apps_commands(sub: argparse.ArgumentParser) -> None:
         "app", nargs="?", help="an app, or an app.yaml (default: all apps)"
     )
     _completer(checked, _apps)
+    of_project = "a folder of the project, for project:NAME (default: this one)"
+    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=of_project)
     below = action("show", "print an app's definition, where it is from and what it replaces")
     _completer(below.add_argument("app", help="which app"), _apps)
+    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=of_project)
     below = action("test", "start an app behind a prefix, look at its page, and stop it")
     _completer(below.add_argument("app", help="which app"), _apps)
     _option(below)
@@ -124,8 +128,7 @@ def _apps_commands(sub: argparse.ArgumentParser) -> None:
     below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=start_in)
     below = action("trust", "show what an app of a project runs, and let it run")
     below.add_argument("app", help="which app: project:NAME")
-    folder = "a folder of its project (default: this one)"
-    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=folder)
+    below.add_argument("-C", "--cwd", default=argparse.SUPPRESS, help=of_project)
     below.add_argument("-y", "--yes", action="store_true", help="trust it without a question")
     below.add_argument("--revoke", action="store_true", help="trust it no more")
     action("schema", "print the JSON Schema of app.yaml")
@@ -212,10 +215,6 @@ def _apps(**_: Any) -> list[str]:
 
 
 def _presets(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    from pathlib import Path
-
-    from jupyter_core.paths import jupyter_data_dir
-
     from ..errors import SessionError
     from ..preferences import Preferences
 
@@ -223,25 +222,34 @@ def _presets(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     if app not in _apps():
         return []
     try:
-        return list(Preferences(Path(jupyter_data_dir(), "jupyter_sessions")).read(app).presets)
+        return list(Preferences(_data()).read(app).presets)
     except SessionError:
         return []
 
 
 def _sessions(**_: Any) -> dict[str, str]:
-    from pathlib import Path
-
-    from jupyter_core.paths import jupyter_data_dir
-
     from ..store import SessionStore
 
-    sessions, _unreadable = SessionStore(Path(jupyter_data_dir(), "jupyter_sessions")).list()
+    sessions, _unreadable = SessionStore(_data()).list()
     return {s.id: f"{s.name} ({s.state})" for s in sessions}
 
 
 def _spawners(**_: Any) -> list[str]:
+    return ["local", *_settings().get("spawners", {})]
+
+
+def _data() -> Path:
+    """Where sessions and preferences are kept: see `SessionManager.data_dir`."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    given = _settings().get("data_dir", "")
+    return Path(given or Path(jupyter_data_dir(), "jupyter_sessions")).expanduser()
+
+
+def _settings() -> Any:
+    """What the configuration files set of `SessionManager`."""
     from jupyter_core.application import JupyterApp
 
     app = JupyterApp(config_file_name="jupyter_server_config")
     app.load_config_file()
-    return ["local", *app.config.SessionManager.get("spawners", {})]
+    return app.config.SessionManager

@@ -61,8 +61,10 @@ export class Transport implements ITransport {
     return this._json('GET', ['spawners']);
   }
 
-  form(app: string, cwd?: string): Promise<IForm> {
-    return this._json('GET', ['apps', app, 'form'], at(cwd));
+  form(app: string, cwd?: string, spawner?: string): Promise<IForm> {
+    return this._json('GET', ['apps', app, 'form'], {
+      query: { ...at(cwd).query, ...(spawner === undefined ? {} : { spawner }) }
+    });
   }
 
   async readme(app: string, cwd?: string): Promise<string> {

@@ -137,6 +137,11 @@ const main: JupyterFrontEndPlugin<void> = {
       shell.activateById(log.id);
     };
 
+    const closeTabs = (id: string): void => {
+      tabs.find(each => each.sessionId === id)?.close();
+      logs.find(each => each.content.sessionId === id)?.close();
+    };
+
     addCommands({
       app,
       model,
@@ -145,6 +150,7 @@ const main: JupyterFrontEndPlugin<void> = {
       rendermime: rendermime ?? undefined,
       ...(labShell ? { openTab } : {}),
       showLogs,
+      closeTabs,
       currentFolder: () =>
         browser ? app.serviceManager.contents.localPath(browser.model.path) : undefined
     });

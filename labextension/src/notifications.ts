@@ -18,13 +18,17 @@ export interface INotificationOptions {
   isSeen: (id: string) => boolean;
 }
 
-type Kind = keyof Settings['now']['notifications'];
+type Kind = 'ready' | 'failed' | 'ended' | 'expiring';
 
 const KINDS: { [change in IChange['change']]?: Kind } = {
   running: 'ready',
   failed: 'failed',
+  stopped: 'ended',
   expiring: 'expiring'
 };
+
+/** Why a session stops that nobody here has stopped. */
+const TAKEN: readonly string[] = ['timeout', 'walltime', 'cancelled'];
 
 /** Seconds that "Extend" gives. */
 const EXTENSION = 3600;
@@ -44,8 +48,13 @@ export class Notifications {
       this._dismiss(session.id); // what was said of it is no longer so
     }
     const kind = KINDS[change];
+    const setting = kind === 'ended' ? 'failed' : kind;
+    if (!kind || !setting || !settings.now.notifications[setting]) {
+      return;
+    }
     // A session that was suspended, or stopped by request, is nothing to report.
-    if (!kind || !settings.now.notifications[kind] || before?.state === 'suspended') {
+    const isAsked = kind === 'ended' && !TAKEN.includes(session.reason);
+    if (isAsked || before?.state === 'suspended') {
       return;
     }
     const what = `${session.id}:${session.attempt}:${kind}:${kind === 'expiring' ? session.expires : ''}`;
@@ -74,6 +83,11 @@ export class Notifications {
       this._emit(session, text, 'error', false, [
         this._action(trans.__('Logs'), CommandIDs.logs, session, 'accent'),
         this._action(trans.__('Start again'), CommandIDs.restart, session)
+      ]);
+    } else if (kind === 'ended') {
+      const text = trans.__('%1 has ended: %2', session.name, session.message);
+      this._emit(session, text, 'warning', false, [
+        this._action(trans.__('Start again'), CommandIDs.restart, session, 'accent')
       ]);
     } else {
       const left = duration(timeLeft(session, model.now) ?? 0, trans);

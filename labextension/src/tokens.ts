@@ -167,6 +167,8 @@ export interface IForm {
     /** By spawner. */
     readonly resources: { readonly [spawner: string]: JSONObject };
   };
+  /** What counts if nobody, and no project, says otherwise. */
+  readonly usual: { readonly spawner: string; readonly timeout: number | null };
   /** Which layer a value comes from, by field: `options.folder`, `resources.priority`, `timeout`, `spawner`. */
   readonly sources: { readonly [field: string]: Layer };
   /** The project's file of defaults, if there is one and it says anything about this app. */
@@ -219,7 +221,8 @@ export interface ITransport {
   /** Let a project's app run, as it was when its digest was seen. */
   trust(app: string, digest: string, cwd?: string): Promise<void>;
   spawners(): Promise<readonly ISpawner[]>;
-  form(app: string, cwd?: string): Promise<IForm>;
+  /** @param spawner the one to find choices for; as the form begins if not given */
+  form(app: string, cwd?: string, spawner?: string): Promise<IForm>;
   list(): Promise<ISessionList>;
   get(id: string): Promise<ISession>;
   usage(): Promise<UsageById>;

@@ -94,6 +94,7 @@ export function form(changes: Partial<IForm> = {}): IForm {
       options: {},
       resources: { local: {} }
     },
+    usual: { spawner: 'local', timeout: null },
     sources: {},
     project: null,
     presets: {},

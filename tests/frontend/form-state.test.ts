@@ -1,5 +1,5 @@
 import { nullTranslator } from '@jupyterlab/translation';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { RequestProblem } from '../../labextension/src/api';
 import { LaunchState, type ILaunchOptions } from '../../labextension/src/form/state';
 import { SessionsModel } from '../../labextension/src/model';
@@ -48,9 +48,11 @@ class Recording extends FakeTransport {
   remembered: IChoices[] = [];
   saved: { [name: string]: IChoices } = {};
   folders: (string | undefined)[] = [];
+  spawners: (string | undefined)[] = [];
 
-  override form(name: string, cwd?: string): Promise<IForm> {
+  override form(name: string, cwd?: string, spawner?: string): Promise<IForm> {
     this.folders.push(cwd);
+    this.spawners.push(spawner);
     return super.form(name);
   }
   override remember(name: string, choices?: IChoices): Promise<void> {
@@ -168,6 +170,25 @@ describe('what is asked for', () => {
   it('does not choose what is not there', () => {
     const { state } = open({ initial: { spawner: 'far' } });
     expect(state.spawner?.name).toBe('local');
+  });
+
+  it('goes back to the usual spawner and limit', () => {
+    const { state } = open({
+      form: given(
+        {
+          usual: { spawner: 'slurm', timeout: 3_600 },
+          sources: { spawner: 'remembered', timeout: 'project' }
+        },
+        { timeout: 60 }
+      )
+    });
+    expect(state.source('spawner')).toBe('remembered');
+    expect(state.hasDefault('timeout')).toBe(true);
+    state.reset('spawner');
+    state.reset('timeout');
+    expect(state.request).toMatchObject({ spawner: 'slurm', timeout: 3_600 });
+    expect(state.source('spawner')).toBeUndefined();
+    expect(state.source('timeout')).toBeUndefined();
   });
 
   it('sends a limit that nobody touched as it came', () => {
@@ -288,6 +309,42 @@ describe('the start', () => {
     expect(state.session).toBeNull();
     expect(transport.asked).toContain('forget made1');
     expect(transport.remembered).toEqual([]);
+  });
+});
+
+describe('another spawner', () => {
+  const found = (choices: string[]): Partial<IForm> => {
+    const kernel = { type: 'string', 'x-choices-from': 'kernels', enum: choices };
+    return { app: app({ options: { properties: { kernel } } }) };
+  };
+
+  it('brings the choices that were found out for it', async () => {
+    const { state, transport } = open({ form: given(found(['python3'])) });
+    transport.theForm = given(found(['ir']));
+    state.spawner = state.form.spawners[1];
+    state.change('options', { kernel: 'mine' }, 'kernel');
+    await vi.waitFor(() => {
+      expect(state.form.app.options).toEqual(transport.theForm.app.options);
+    });
+    expect(transport.spawners).toEqual(['slurm']);
+    expect(state.spawner?.name).toBe('slurm');
+    expect(state.fields('options').shown['kernel']).toBe('mine'); // for people to see
+    state.spawner = state.form.spawners[1];
+    expect(transport.spawners).toHaveLength(1);
+  });
+
+  it('is asked about at once if the form does not begin with it', () => {
+    const { transport } = open({
+      form: given(found(['python3'])),
+      initial: { spawner: 'slurm' }
+    });
+    expect(transport.spawners).toEqual(['slurm']);
+  });
+
+  it('is no question where nothing has to be found out', () => {
+    const { state, transport } = open();
+    state.spawner = state.form.spawners[1];
+    expect(transport.spawners).toEqual([]);
   });
 });
 

@@ -7,7 +7,12 @@ import {
   isWithin,
   place
 } from '../../labextension/src/form/problems';
-import { humanize, itemLabel, labelOf } from '../../labextension/src/form/labels';
+import {
+  describe as said,
+  humanize,
+  itemLabel,
+  labelOf
+} from '../../labextension/src/form/labels';
 import { Rules, type Values } from '../../labextension/src/form/rules';
 import {
   timeLimitProblem,
@@ -24,6 +29,21 @@ function explained(property: JSONObject, value: Values[string]): string[] {
     ({ field, message }) => `${field} ${message}`
   );
 }
+
+describe('what stands below a control', () => {
+  it.each([
+    [{}, ''],
+    [{ type: 'string', description: 'Which.', maximum: 3 }, 'Which.'],
+    [{ type: 'integer', maximum: 8 }, 'At most 8.'],
+    [
+      { type: 'number', description: 'Gigabytes.', maximum: 3.999 },
+      'Gigabytes. At most 3.99.'
+    ],
+    [{ type: 'number', minimum: 2 }, '']
+  ])('%j: %s', (schema, expected) => {
+    expect(said(schema, trans)).toBe(expected);
+  });
+});
 
 describe('sentences', () => {
   it.each<[JSONObject, Values[string], string]>([

@@ -86,6 +86,23 @@ describe('a notification', () => {
     expect(texts()).toEqual(['Mine has failed: No such file.']);
   });
 
+  it('says that one was ended, but not by whoever stopped it', async () => {
+    const message = 'Slurm job 8 was cancelled.';
+    const stopped = { state: 'stopped', message } as const;
+    await tell({
+      id: 'abc',
+      change: 'stopped',
+      session: session({ ...stopped, reason: 'stopped', revision: 2 })
+    });
+    expect(texts()).toEqual([]);
+    await tell({
+      id: 'abc',
+      change: 'stopped',
+      session: session({ ...stopped, reason: 'cancelled', revision: 3 })
+    });
+    expect(texts()).toEqual(['Mine has ended: Slurm job 8 was cancelled.']);
+  });
+
   it('offers more time before the end, if there is any', async () => {
     const expires = new Date(Date.now() + 300_000).toISOString();
     const expiring = { expires, revision: 2 };

@@ -230,6 +230,31 @@ def test_a_reload_restores_tabs_logs_and_panel(window: Lab, server: JupyterServe
     expect(window.page.locator(".jp-sessions-logTab")).to_contain_text("Started")
 
 
+def test_tabs_and_logs_of_what_is_forgotten_go_and_do_not_come_back(
+    window: Lab, server: JupyterServer
+) -> None:
+    tabs, logs = window.page.locator(".jp-sessions-tab"), window.page.locator(".jp-sessions-logTab")
+    window.open().show_panel()
+    for name in ("Mine", "Theirs"):
+        session = server.start("files", name=name)
+        window.expect_card(name, "Running").press("Enter")
+        window.choose(window.expect_card(name, "Running"), "Logs")
+    expect(tabs).to_have_count(2)
+    expect(logs).to_have_count(2)
+    window.choose(window.expect_card("Mine", "Running"), "Stop and Forget")
+    window.dialog.get_by_role("button", name="Stop and Forget").click()
+    expect(tabs).to_have_count(1)
+    expect(logs).to_have_count(1)
+    # Another window forgets the other one: that is told here, and only as long as the page lives.
+    wait(lambda: session["id"] in str(layout(server)), 20, "the layout to be saved")
+    server.request("DELETE", f"{server.base_url}jupyter-sessions/v1/sessions/{session['id']}")
+    expect(window.page.get_by_text("This session has been forgotten")).to_have_count(1)
+    window.open(reset=False).show_panel()
+    expect(window.panel).to_contain_text("Nothing runs")
+    expect(tabs).to_have_count(0)
+    expect(logs).to_have_count(0)
+
+
 def layout(server: JupyterServer) -> Any:
     return server.get("lab/api/workspaces")
 

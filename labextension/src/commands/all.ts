@@ -5,7 +5,7 @@ import { CommandIDs } from '../commandids';
 import { hasEnded, stateLabel } from '../format';
 import { attempt, type ICommandOptions } from './shared';
 
-export function addForAll({ app, model, trans }: ICommandOptions): void {
+export function addForAll({ app, model, trans, closeTabs }: ICommandOptions): void {
   const { commands } = app;
   const none = { args: { type: 'object', properties: {} } } as const;
 
@@ -36,7 +36,12 @@ export function addForAll({ app, model, trans }: ICommandOptions): void {
       });
       if (answer.button.accept) {
         await attempt(trans, trans.__('Not all could be removed'), async () => {
-          await Promise.all(ended.map(session => model.forget(session.id)));
+          await Promise.all(
+            ended.map(async ({ id }) => {
+              await model.forget(id);
+              closeTabs(id);
+            })
+          );
         });
       }
     }

@@ -32,7 +32,7 @@ async function mayEnd(
 }
 
 export function addControl(options: ICommandOptions): void {
-  const { app, model, trans } = options;
+  const { app, model, trans, closeTabs } = options;
   const { commands } = app;
 
   commands.addCommand(CommandIDs.stop, {
@@ -156,9 +156,10 @@ export function addControl(options: ICommandOptions): void {
           return;
         }
       }
-      await attempt(trans, trans.__('%1 could not be removed', name), () =>
-        model.forget(id)
-      );
+      await attempt(trans, trans.__('%1 could not be removed', name), async () => {
+        await model.forget(id);
+        closeTabs(id);
+      });
     }
   });
 }

@@ -93,7 +93,12 @@ export function addOpening({
     caption: trans.__('What the app has printed'),
     describedBy: { args: ID_SCHEMA },
     isEnabled: args => may(model, args, 'logs'),
-    execute: args => showLogs(idOf(args))
+    execute: args => {
+      // A window that is restored asks for logs of sessions that may be gone.
+      if (model.get(idOf(args))) {
+        showLogs(idOf(args));
+      }
+    }
   });
 
   commands.addCommand(CommandIDs.copyUrl, {

@@ -18,6 +18,8 @@ export interface ICommandOptions {
   /** Show a session inside the front end; absent where there are no tabs. */
   openTab?: (id: string) => void;
   showLogs: (id: string) => void;
+  /** Close what shows a session and its log. */
+  closeTabs: (id: string) => void;
   /** The folder that the user looks at, relative to the server's root; absent if none. */
   currentFolder: () => string | undefined;
 }

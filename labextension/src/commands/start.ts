@@ -26,8 +26,11 @@ export function addStart({
   app.commands.addCommand(CommandIDs.start, {
     label: args => {
       const title = model.app(textOf(args, 'app'))?.title ?? trans.__('Session');
-      if (args['isTile'] || args['isMenu']) {
+      if (args['isTile']) {
         return title;
+      }
+      if (args['isMenu']) {
+        return args['ask'] ? trans.__('%1…', title) : title;
       }
       return args['ask']
         ? trans.__('Start %1 with Options…', title)

@@ -102,6 +102,23 @@ export class Choices {
     return touched || layer === 'app' ? undefined : layer;
   }
 
+  /** Give one of the fields that every app has the value that it has for everybody. */
+  reset(field: 'spawner' | 'timeout'): void {
+    const { spawners, usual } = this._form;
+    if (field === 'timeout') {
+      this.timeLimit = toTimeLimit(usual.timeout);
+    } else {
+      this.spawner = spawners.find(({ name }) => name === usual.spawner);
+    }
+  }
+
+  /** Whether the choices of an option depend on the spawner. */
+  get hasFoundChoices(): boolean {
+    return [...this._options.rules.declared.values()].some(
+      schema => schema['x-choices-from'] !== undefined
+    );
+  }
+
   /** Whether a field is folded away at first. */
   isFolded(field: string): boolean {
     const [part, name] = split(field);

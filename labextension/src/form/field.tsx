@@ -112,7 +112,6 @@ export function Origin({ field }: { field: string }): React.JSX.Element | null {
   if (layer === undefined) {
     return null;
   }
-  const isOption = field.includes('.');
   return (
     <div className="jp-sessions-form-origin">
       <span id={hintId(field)}>
@@ -120,22 +119,22 @@ export function Origin({ field }: { field: string }): React.JSX.Element | null {
           ? trans.__('From this project')
           : trans.__('From the last time')}
       </span>
-      {isOption && (
-        <button
-          type="button"
-          className="jp-sessions-link"
-          onClick={() => {
-            state.reset(field);
-            // This button goes; a list has no control of its own but the one that adds.
-            const id = idOf(field);
-            const control =
-              document.getElementById(id) ?? document.getElementById(`${id}--add`);
-            control?.focus();
-          }}
-        >
-          {state.hasDefault(field) ? trans.__('Use the default') : trans.__('Clear')}
-        </button>
-      )}
+      <button
+        type="button"
+        className="jp-sessions-link"
+        onClick={() => {
+          state.reset(field);
+          // This button goes; a list has no control of its own but the one that adds.
+          const id = idOf(field);
+          const control =
+            document.getElementById(id) ??
+            document.getElementById(`${id}--add`) ??
+            document.querySelector<HTMLElement>(`input[name="${id}"]:checked`);
+          control?.focus();
+        }}
+      >
+        {state.hasDefault(field) ? trans.__('Use the default') : trans.__('Clear')}
+      </button>
     </div>
   );
 }

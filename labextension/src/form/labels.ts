@@ -1,4 +1,6 @@
-/** What fields are called. Pure. */
+/** What fields are called, and what is said of them. Pure. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
 
 /** A name as a label, where a schema has no title: "window_manager" → "Window manager". */
 export function humanize(name: string): string {
@@ -19,6 +21,25 @@ export function labelOf(label: string | undefined, field: string): string {
 /** Of `options.more.list.0`: 0. */
 export function nameOf(field: string): string {
   return field.split('.').pop() ?? '';
+}
+
+/**
+ * What stands below a control: what its schema says of it, and the most that it takes.
+ *
+ * @returns empty if there is nothing to say
+ */
+export function describe(
+  schema: { description?: string; type?: unknown; maximum?: number },
+  trans: TranslationBundle
+): string {
+  const { description = '', type, maximum } = schema;
+  const isNumber = type === 'number' || type === 'integer';
+  if (!isNumber || maximum === undefined) {
+    return description;
+  }
+  // Rounded down: what it says has to be allowed.
+  const most = Math.floor(maximum * 100) / 100;
+  return `${description} ${trans.__('At most %1.', most)}`.trim();
 }
 
 /** Whether a field is a row of a list. */

@@ -39,8 +39,12 @@ export class LaunchState {
     this.file = file;
     this.rendermime = options.rendermime;
     this._form = form;
-    this._asked = initial.cwd ?? form.values.cwd;
     this._choices = new Choices(form, initial);
+    this._asked = {
+      folder: initial.cwd ?? form.values.cwd,
+      spawner: form.values.spawner
+    };
+    void this._keepUp();
   }
 
   readonly model: ISessionsModel;
@@ -115,6 +119,7 @@ export class LaunchState {
   set spawner(spawner: ISpawner | undefined) {
     this._choices.spawner = spawner;
     this._edited('spawner');
+    void this._keepUp();
   }
 
   get timeLimit(): ITimeLimit {
@@ -145,40 +150,59 @@ export class LaunchState {
     return this._choices.source(field);
   }
 
-  /** Whether the app has a value of its own for an option. */
+  /** Whether there is a value of its own to go back to. */
   hasDefault(field: string): boolean {
     const [part, name] = split(field);
-    return name !== undefined && this.fields(part).hasDefault(name);
+    return name === undefined || this.fields(part).hasDefault(name);
   }
 
-  /** Give an option the value that the app has for it. */
+  /** Give a field the value that it has when nobody chooses. */
   reset(field: string): void {
     const [part, name] = split(field);
     if (name !== undefined) {
       this.fields(part).reset(name);
-      this._edited(field);
+    } else if (field === 'spawner' || field === 'timeout') {
+      this._choices.reset(field);
     }
+    this._edited(field);
+    void this._keepUp();
   }
 
-  /** Ask again what the fields begin with, if the folder is another one: so may be its project. */
-  async leaveFolder(): Promise<void> {
-    const { folder } = this;
+  /** People have written a folder. */
+  leaveFolder(): Promise<void> {
+    return this._keepUp();
+  }
+
+  /**
+   * Ask again what the fields begin with, if the folder is another one: so may be its project; or
+   * if the spawner is, and there are choices that were found out for it.
+   */
+  private async _keepUp(): Promise<void> {
     const before = this._asked;
-    // Projects are looked for among the server's files.
-    if (folder === before || this._choices.elsewhere !== undefined) {
+    const { elsewhere, hasFoundChoices } = this._choices;
+    const asked = {
+      // Projects are looked for among the server's files.
+      folder: elsewhere === undefined ? this.folder : before.folder,
+      spawner: hasFoundChoices ? (this.spawner?.name ?? '') : before.spawner
+    };
+    if (asked.folder === before.folder && asked.spawner === before.spawner) {
       return;
     }
-    this._asked = folder;
+    this._asked = asked;
     try {
-      const form = await this.model.transport.form(this._form.app.name, folder);
-      if (this._asked === folder && !this._isDisposed) {
+      const form = await this.model.transport.form(
+        this._form.app.name,
+        asked.folder,
+        hasFoundChoices ? asked.spawner : undefined
+      );
+      if (this._asked === asked && !this._isDisposed) {
         this._form = form;
         this._choices.begin(form);
         this._problem = '';
         this._changed.emit();
       }
     } catch (error) {
-      if (this._asked === folder && !this._isDisposed) {
+      if (this._asked === asked && !this._isDisposed) {
         this._asked = before; // to be asked again
         this._take(error as IRequestProblem);
         this._changed.emit();
@@ -203,6 +227,7 @@ export class LaunchState {
     this._problem = '';
     this._attempted = false;
     this._changed.emit();
+    void this._keepUp();
   }
 
   /**
@@ -378,8 +403,8 @@ export class LaunchState {
   /** What the server said is wrong. */
   private _problems: readonly IProblem[] = [];
   private _preset = '';
-  /** The folder of the last question. */
-  private _asked: string;
+  /** What the last question was about. */
+  private _asked: { readonly folder: string; readonly spawner: string };
   private readonly _choices: Choices;
   private readonly _shown = new Set<string>();
   private readonly _changed = new Signal<this, void>(this);

@@ -13,7 +13,7 @@ import * as React from 'react';
 import { createPortal } from 'react-dom';
 import { fieldOf, idOf, labelId, useForm, useShown } from './context';
 import { Field, Remarks } from './field';
-import { humanize, isItem, labelOf, nameOf } from './labels';
+import { describe, humanize, isItem, labelOf, nameOf } from './labels';
 import { BaseInput } from './widgets';
 import type { Part } from './choices';
 
@@ -25,6 +25,7 @@ function isPart(field: string): field is Part {
 function FieldTemplate(props: FieldTemplateProps): React.JSX.Element | null {
   const { id, label, schema, required, rawDescription, children, hidden } = props;
   const field = fieldOf(id);
+  const { state } = useForm();
   if (hidden || schema['x-hidden'] === true || isNull(schema)) {
     return null;
   }
@@ -40,7 +41,7 @@ function FieldTemplate(props: FieldTemplateProps): React.JSX.Element | null {
       field={field}
       label={schema.type === 'boolean' || isItem(field) ? '' : labelOf(label, field)}
       required={required}
-      description={rawDescription}
+      description={describe({ ...schema, description: rawDescription }, state.trans)}
       isGroup={schema.type === 'array'}
       isFixed={schema['x-fixed'] === true}
     >

@@ -14,7 +14,7 @@ import {
 } from '@rjsf/utils';
 import * as React from 'react';
 import { fieldOf, unitId, useField, useForm, type IFieldState } from './context';
-import { isItem, itemLabel, labelOf, nameOf } from './labels';
+import { describe, isItem, itemLabel, labelOf, nameOf } from './labels';
 import { OWN_KEYS } from './presets';
 
 type Known =
@@ -44,7 +44,7 @@ function useWidget({ id, schema, label }: IProps): IFieldState & {
   const field = fieldOf(id);
   const unit = typeof schema['x-unit'] === 'string' ? schema['x-unit'] : '';
   const known = useField(field, {
-    description: Boolean(schema.description),
+    description: describe(schema, state.trans) !== '',
     unit: unit !== '',
     hint: state.source(field) !== undefined
   });

@@ -300,7 +300,9 @@ export class LogView extends Widget {
         return '';
       case 'reading':
         if (isEmpty) {
-          return trans.__('Waiting for the first line…');
+          return session?.state === 'queued'
+            ? trans.__('Its log begins when the app starts.')
+            : trans.__('Waiting for the first line…');
         }
         // Before the stream is at its end: it waits a moment for a last line.
         return session && hasEnded(session) && !session.actions.includes('stop')

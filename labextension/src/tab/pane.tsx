@@ -137,9 +137,6 @@ function Ended(props: ISessionProps): React.JSX.Element {
   if (hasFailed && session.exit_code !== null) {
     facts.push([trans.__('Exit code'), String(session.exit_code)]);
   }
-  if (hasFailed && session.reason) {
-    facts.push([trans.__('Reason'), session.reason]);
-  }
   return (
     <>
       <div role="status" className={`jp-sessions-verdict jp-mod-${session.state}`}>
