@@ -368,6 +368,7 @@ class Gate:
         self._idle = {}  # type: Dict[Link, str]
         self._opening = {}  # type: Dict[Any, None]
         self._busy = {}  # type: Dict[Link, None]
+        self._answered = {}  # type: Dict[str, str]
         self.task = None  # type: Any
 
     def _link(self, dialled: str = "") -> Link:
@@ -507,7 +508,11 @@ class Gate:
                 addresses = json.loads(file.read().decode("utf-8"))["addresses"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
+        # What answered last time comes first: the others may not answer at all.
+        answered = self._answered.get(name)
+        addresses.sort(key=lambda address: address[0] != answered)
         for host, port in addresses:
+            patience = OPEN_SECONDS / (1 if host == answered else len(addresses))
             try:
                 opening = self._loop.create_connection(
                     lambda: self._link(name),
@@ -516,10 +521,11 @@ class Gate:
                     ssl=context,
                     server_hostname=self._settings["name"],
                 )
-                _, link = await asyncio.wait_for(opening, OPEN_SECONDS)
+                _, link = await asyncio.wait_for(opening, patience)
             except (OSError, asyncio.TimeoutError):
                 continue
             if link.made:
+                self._answered[name] = host
                 return True
         return False
 

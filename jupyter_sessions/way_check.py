@@ -18,6 +18,7 @@ from typing import Any
 from .errors import SpawnerError, Unreachable
 from .reaching import probe
 from .reaching.nodes import ReachesNodes
+from .reaching.ways import Reach
 from .routes import Address
 from .session import Handle, Report, Status, new_id
 from .spawners.base import Launch, Spawner
@@ -256,7 +257,7 @@ class WayCheck:
             if name in GATED:
                 address = Address("gate", host=gate["host"], port=gate["port"])
             address = way.located(address, report.host, str(self._folder / name))
-            ways.append(await self._try(name, way.connect(self._spawner.host, address)))
+            ways.append(await self._try(name, way.connect(self._spawner.host, address), way))
         return tuple(ways)
 
     async def _told(self, handle: Handle) -> Mapping[str, Any]:
@@ -271,14 +272,17 @@ class WayCheck:
         why = {"error": f"The job's log did not tell of its gate within {TELL_SECONDS:g} s."}
         return dict.fromkeys(GATED, why)
 
-    async def _try(self, name: str, way: AbstractAsyncContextManager[Address]) -> Way:
-        """Whether the app answers by `way`."""
+    async def _try(
+        self, name: str, way: AbstractAsyncContextManager[Address], reach: Reach | None = None
+    ) -> Way:
+        """Whether the app answers by `way`, which `reach` opens."""
         configured = name == self._reach
         begun = time.monotonic()
         try:
             async with asyncio.timeout(WAY_SECONDS), way as address:
                 opened = time.monotonic()
                 await self._ask(address)
+                note = "" if reach is None else reach.note
         except TimeoutError:
             return Way(name, configured, False, f"No answer within {WAY_SECONDS:g} s.")
         except SpawnerError as error:
@@ -289,7 +293,7 @@ class WayCheck:
         now = time.monotonic()
         spans = [f"{math.ceil(1000 * span)} ms" for span in (opened - begun, now - opened)]
         message = f"It works: open after {spans[0]}, an answer took {spans[1]}."
-        return Way(name, configured, True, message)
+        return Way(name, configured, True, f"{message} {note}".strip())
 
     async def _ask(self, address: Address) -> None:
         """Raises OSError if nobody is there, and _NoAnswer if it is somebody else."""

@@ -6,12 +6,13 @@ spawner works on every host, and neither knows the other's class.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABCMeta, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from traitlets import Float, MetaHasTraits, Unicode
 from traitlets.config import LoggingConfigurable
@@ -30,6 +31,54 @@ class Completed:
     code: int
     stdout: bytes
     stderr: bytes
+
+
+class LeadsBack(Protocol):
+    """A host whose connection serves in both directions: what dials the host can end up here."""
+
+    name: str
+
+    def listening(
+        self, host: str, ports: Sequence[int], here: str
+    ) -> AbstractAsyncContextManager[tuple[int, asyncio.Event]]:
+        """Have the host listen, while the context is entered, and lead who comes to a socket here.
+
+        Gives the port, and an event that is set once the connection to the host is lost: from then
+        on it listens no more.
+
+        Parameters
+        ----------
+        host
+            The address of the host to listen at; empty for all. The host may decide otherwise.
+        ports
+            Tried in order; 0 is for any.
+        here
+            The path of a Unix socket of this machine.
+
+        Raises
+        ------
+        Unreachable
+            If the host does not answer, or does not want to.
+        """
+
+    def program(
+        self, source: str, payload: Mapping[str, Any], beat: float
+    ) -> AbstractAsyncContextManager[tuple[dict[str, Any], asyncio.Task[None]]]:
+        """Run a Python program on the host while the context is entered.
+
+        Its first argument is a mark. A line of JSON, `payload`, comes to it on stdin; it answers
+        with a line that begins with the mark and goes on with JSON, ``error`` in it if it failed.
+        After that an empty line comes each `beat` seconds, until the end of stdin; so the program
+        knows when to end, whatever became of this machine.
+
+        Gives the answer, and a task that ends when the program does.
+
+        Raises
+        ------
+        SpawnerError
+            With what it said under ``error``.
+        Unreachable
+        """
 
 
 class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
@@ -201,6 +250,11 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
     @abstractmethod
     def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
         """A way to `address` from this machine, kept open while the context is entered."""
+
+    @property
+    def back(self) -> LeadsBack | None:
+        """What leads from the host to this machine; None if they are one, or nothing does."""
+        return None
 
     async def jump(self) -> list[str]:
         """Options of OpenSSH's client that lead, through this host, to machines behind it.

@@ -24,7 +24,10 @@ NEW_SESSION, ALIVE_CHECK = 0x10000002, 0x10000004
 OPEN_FORWARD, CLOSE_FORWARD = 0x10000006, 0x10000007
 OK, DENIED, FAILURE = 0x80000001, 0x80000002, 0x80000003
 EXIT, ALIVE, SESSION_OPENED = 0x80000004, 0x80000005, 0x80000006
-LOCAL_FORWARD = 1
+REMOTE_PORT = 0x80000007
+LOCAL_FORWARD, REMOTE_FORWARD = 1, 2
+EVERYWHERE = "*"
+"""As an address to listen at there: all, as far as ``GatewayPorts`` of the server lets us."""
 UNIX_PORT = 0xFFFFFFFE
 """In place of a port: the host beside it is the path of a Unix socket."""
 NO_ESCAPES = 0xFFFFFFFF
@@ -87,6 +90,27 @@ class Mux:
         """Listen there no more. Connections that are open go on."""
         await self._ask(CLOSE_FORWARD, OK, *_forwarding(here, there))
 
+    async def listen(self, there: Address, here: str) -> int:
+        """Have the server listen at `there`, for connections to the Unix socket `here`.
+
+        Parameters
+        ----------
+        there
+            Where; a port of 0 is for the server to choose, an empty host stands for `EVERYWHERE`.
+
+        Returns
+        -------
+        int
+            The port.
+        """
+        request = _listening(there, here)
+        kind, rest = await self._answered(OPEN_FORWARD, (OK, REMOTE_PORT), *request)
+        return _integer(rest)[0] if kind == REMOTE_PORT else there.port
+
+    async def unlisten(self, there: Address, here: str) -> None:
+        """Have it listen there no more: both as they were given to `listen`."""
+        await self._ask(CLOSE_FORWARD, OK, *_listening(there, here))
+
     @asynccontextmanager
     async def session(self, command: str) -> AsyncIterator[Channel]:
         """Run `command` there, for as long as the context is entered; the user's shell reads it."""
@@ -140,15 +164,20 @@ class Mux:
     # Messages -------------------------------------------------------------------------------
 
     async def _ask(self, request: int, expected: int, *fields: int | str) -> bytes:
+        return (await self._answered(request, (expected,), *fields))[1]
+
+    async def _answered(
+        self, request: int, expected: tuple[int, ...], *fields: int | str
+    ) -> tuple[int, bytes]:
         self._requests += 1
         await self._send(request, self._requests, *fields)
-        return await self._reply(expected)
+        return await self._reply(*expected)
 
-    async def _reply(self, expected: int) -> bytes:
+    async def _reply(self, *expected: int) -> tuple[int, bytes]:
         kind, rest = _integer(await self._receive())
         _, rest = _integer(rest)  # the request's number: there is one at a time
-        if kind == expected:
-            return rest
+        if kind in expected:
+            return kind, rest
         if kind in (DENIED, FAILURE):
             raise MuxRefused(_text(rest))
         raise MuxLost(f"unexpected message {kind:#x}")
@@ -246,6 +275,11 @@ async def connected(path: str, patience: float) -> Mux:
 def _forwarding(here: str, there: Address) -> tuple[int | str, ...]:
     target = (there.path, UNIX_PORT) if there.path else (there.host, there.port)
     return (LOCAL_FORWARD, here, UNIX_PORT, *target)
+
+
+def _listening(there: Address, here: str) -> tuple[int | str, ...]:
+    # No host at all would be the loopback.
+    return (REMOTE_FORWARD, there.host or EVERYWHERE, there.port, here, UNIX_PORT)
 
 
 @contextlib.contextmanager

@@ -113,6 +113,7 @@ class Link:
         self._slots = asyncio.Semaphore(max_sessions)
         self._lock = asyncio.Lock()
         self._lease: Mux | None = None
+        self._lost = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._forwards: dict[str, Address] = {}
@@ -195,6 +196,41 @@ class Link:
                     await mux.cancel(here, there)
         _remove(here)
 
+    @asynccontextmanager
+    async def listening(
+        self, host: str, ports: Sequence[int], here: str
+    ) -> AsyncIterator[tuple[int, asyncio.Event]]:
+        """See `LeadsBack.listening`."""
+        await self.ensure()
+        lost = self._lost
+        there = await self._listen(host, ports, here)
+        try:
+            yield there[1], lost
+        finally:
+            if not lost.is_set():
+                with contextlib.suppress(Unreachable, MuxRefused, MuxLost, TimeoutError, OSError):
+                    async with asyncio.timeout(GREETING), self._open() as mux:
+                        await mux.unlisten(Address.tcp(host, there[0]), here)
+
+    async def _listen(self, host: str, ports: Sequence[int], here: str) -> tuple[int, int]:
+        """The port that was asked for, and the one that it is."""
+        why = "no port to listen at"
+        for port in ports:
+            try:
+                async with asyncio.timeout(2 * GREETING), self._open() as mux:
+                    return port, await mux.listen(Address.tcp(host, port), here)
+            except TimeoutError:
+                raise self._silent(2 * GREETING) from None
+            except MuxLost as error:
+                raise self._gone(str(error)) from error
+            except MuxRefused as error:
+                why = str(error)
+        raise Unreachable(
+            f"The SSH server of {self.client.name} does not listen for connections from nodes"
+            f" ({why}): its `AllowTcpForwarding` has to be `yes` or `remote`, and `PermitListen`"
+            " must allow the port."
+        )
+
     async def jump(self) -> str:
         """A command that leads to another machine's SSH server through this connection.
 
@@ -222,6 +258,7 @@ class Link:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
+            self._lost.set()
 
     def is_connected(self) -> bool:
         return self._lease is not None
@@ -264,7 +301,7 @@ class Link:
                 lease = await self._present(control)
                 if lease is None:
                     raise Unreachable(self.client.explain("It ended right after the login."))
-        self._lease = lease
+        self._lease, self._lost = lease, asyncio.Event()
         self._watch = asyncio.create_task(self._await_loss(lease), name="ssh-lease")
         for here, there in list(self._forwards.items()):
             try:
@@ -375,6 +412,7 @@ class Link:
             return
         lease.close()
         self._lease = None
+        self._lost.set()
         self._log.info("SSH to %s: the connection was lost.", self.client.name)
         self._heal()
 

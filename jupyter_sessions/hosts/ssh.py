@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from ..errors import SpawnerError, Unreachable
 from ..routes import Address
 from . import remote
 from .base import Completed, Host
+from .mux import Channel
 from .openssh import MISSED, Client, Link, arguments
 
 HAVE_SECONDS = 10.0
@@ -298,20 +300,50 @@ class SshHost(Host):
                     yield chunk
         raise Unreachable(f"The connection to {self.name} was lost while its log was read.")
 
-    async def _skip_greeting(self, mark: str, stdout: asyncio.StreamReader) -> None:
-        """Read up to the end of the answer's line; raise what it says."""
+    async def _skip_greeting(
+        self, mark: str, stdout: asyncio.StreamReader, otherwise: str = "did not give the log"
+    ) -> dict[str, Any]:
+        """Read up to the end of the answer's line; raise what it says, or `otherwise`."""
         try:
             await stdout.readuntil(mark.encode())
-            answer = json.loads(await stdout.readline())
+            answer: dict[str, Any] = json.loads(await stdout.readline())
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-            raise Unreachable(f"{self.name} did not give the log.") from None
+            raise Unreachable(f"{self.name} {otherwise}.") from None
         if "error" in answer:
             raise SpawnerError(str(answer["error"]))
+        return answer
 
     # How it is reached ----------------------------------------------------------------------
 
     def connect(self, address: Address) -> AbstractAsyncContextManager[Address]:
         return self._tunnel(address)
+
+    @property
+    def back(self) -> SshHost:
+        return self
+
+    def listening(
+        self, host: str, ports: Sequence[int], here: str
+    ) -> AbstractAsyncContextManager[tuple[int, asyncio.Event]]:
+        """See `LeadsBack.listening`."""
+        return self.link.listening(host, ports, here)
+
+    @asynccontextmanager
+    async def program(
+        self, source: str, payload: Mapping[str, Any], beat: float
+    ) -> AsyncIterator[tuple[dict[str, Any], asyncio.Task[None]]]:
+        """See `LeadsBack.program`."""
+        mark, line = _input(dict(payload))
+        command = f"exec {self.python} -I -S -c '{_LOADER}' {mark}"
+        async with self.link.session(command, 30) as (_, channel):
+            channel.stdin.write(repr(source).encode() + b"\n" + line)
+            told = await self._skip_greeting(mark, channel.stdout, "did not run a program of ours")
+            task = asyncio.create_task(_beat(channel, beat), name="ssh-program")
+            try:
+                yield told, task
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def jump(self) -> list[str]:
         return [f"ProxyCommand={await self.link.jump()}"]
@@ -402,6 +434,16 @@ def _fit(name: str, value: str, pattern: str, *, empty: bool = False) -> str:
     if not (empty and not value) and not re.fullmatch(pattern, value):
         raise TraitError(f"{name}: {value!r} is not of the form {pattern}")
     return value
+
+
+async def _beat(channel: Channel, seconds: float) -> None:
+    """Tell a program that somebody is here, each so many seconds, until it ends."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if not await channel.stdout.read(remote.CHUNK):
+                    return
+        channel.stdin.write(b"\n")
 
 
 def _input(payload: dict[str, Any]) -> tuple[str, bytes]:

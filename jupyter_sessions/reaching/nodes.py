@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from traitlets import Dict, Enum, Instance, Int, List, TraitError, Tuple, Unicode, validate
+from traitlets import Bool, Dict, Enum, Instance, Int, List, TraitError, Tuple, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
 from ..hosts.base import Host
@@ -55,20 +55,26 @@ class ReachesNodes(LoggingConfigurable):
         `{"options": ["StrictHostKeyChecking=accept-new"]}`. User, key and configuration file are
         those of the host that submits.""",
     ).tag(config=True)
+    dial_through_host = Bool(
+        True,
+        help="""For `dial`, with a `host` over SSH: whether nodes dial that host, whose SSH
+        connection leads them here. False: they dial this machine, past it.""",
+    ).tag(config=True)
     dial_listen = Unicode(
-        help="For `dial`: the address of this machine at which gates find it. Empty for all.",
+        help="""For `dial`: the address of the machine that is dialled (this one, or the host) at
+        which it listens for gates. Empty for all.""",
     ).tag(config=True)
     dial_ports = Tuple(
         Int(min=0, max=65535),
         Int(min=0, max=65535),
         default_value=(0, 0),
-        help="""For `dial`: the first and the last port of this machine for gates; each server
+        help="""For `dial`: the first and the last port of that machine for gates; each server
         takes one. (0, 0) for any.""",
     ).tag(config=True)
     dial_addresses = List(
         Unicode(),
-        help="""For `dial`: what nodes call this machine, tried in order. Empty: the address that
-        its name stands for.""",
+        help="""For `dial`: what nodes call that machine, tried in order. Empty: the address that
+        its name stands for; of a host, the name and the addresses that it knows of itself.""",
     ).tag(config=True)
 
     @validate("node_ports", "dial_ports")
@@ -87,11 +93,15 @@ class ReachesNodes(LoggingConfigurable):
         """The way of the name `reach`, as it is configured here."""
         ways: dict[str, Callable[[], Reach]] = {
             "direct": lambda: Direct(self.node_interface, self.node_ports, self.node_addresses),
-            "dial": lambda: Dial(self.dial_listen, self.dial_ports, self.dial_addresses),
+            "dial": self._dial,
             "ssh": lambda: Ssh(self, self.node_ssh, self.node_addresses),
         }
         make = ways.get(reach)
         return None if make is None else make()
+
+    def _dial(self) -> Dial:
+        back = self.host.back if self.dial_through_host else None
+        return Dial(self.dial_listen, self.dial_ports, self.dial_addresses, back, self.log)
 
     async def gate_of(self, keys: str, directory: str) -> Mapping[str, Any] | None:
         """What the runner is told under ``gate``; None if nothing.

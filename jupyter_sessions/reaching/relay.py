@@ -10,7 +10,7 @@ each with a line on stdout; it ends when stdin does. `relaying.Relay` is who spe
             folder with ``reach.pem`` and ``gate.crt``), ``to`` (the gate's      link to the gate
             address, or null if it dials), ``wait`` (seconds)                    is there
 ``close``   ``way``                                                              ``{}``
-``listen``  ``host``, ``ports`` (the first and the last)                         ``port``
+``listen``  ``at`` (an address), ``ports`` (the first and the last, for TCP)     ``port``
 =========== ==================================================================== ================
 
 Each command has an ``id``, which its answer repeats; one that failed is answered with ``error``.
@@ -252,35 +252,39 @@ class Relay:
         if command["do"] == "close":
             self._end(command["way"])
             return {}
-        return {"port": await self._listen(command["host"], *command["ports"])}
+        return {"port": await self._listen(command["at"], *command["ports"])}
 
     def _end(self, name: str) -> None:
         if (way := self._ways.pop(name, None)) is not None:
             way.close()
 
-    async def _listen(self, host: str, low: int, high: int) -> int:
-        """Listen for gates that dial, once for all ways."""
+    async def _listen(self, at: Json, low: int, high: int) -> int:
+        """Listen for gates that dial, once for all ways; the port, or 0 for a Unix socket."""
         if self._server is None:
             # Which certificate to show depends on who asks: one of an unknown name gets none.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.verify_mode = ssl.CERT_REQUIRED
             context.sni_callback = self._choose
-            loop = asyncio.get_running_loop()
-            for port in range(low, high + 1):
-                with contextlib.suppress(OSError):
-                    self._server = await loop.create_server(
-                        lambda: Link(self._expected, self),
-                        host,
-                        port,
-                        ssl=context,
-                        backlog=BACKLOG,
-                        ssl_handshake_timeout=OPEN_SECONDS,
-                    )
-                    break
-            else:
-                raise OSError(f"no port of {low} to {high} is free on {host}")
-        return int(self._server.sockets[0].getsockname()[1])
+            self._server = await self._serve(at, low, high, context)
+        return 0 if at["scheme"] == "unix" else int(self._server.sockets[0].getsockname()[1])
+
+    async def _serve(
+        self, at: Json, low: int, high: int, context: ssl.SSLContext
+    ) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        make = lambda: Link(self._expected, self)  # noqa: E731
+        tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": OPEN_SECONDS}
+        if at["scheme"] == "unix":
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(at["path"])  # noqa: PTH108 - of a relay that died
+            server = await loop.create_unix_server(make, at["path"], backlog=BACKLOG, **tls)
+            os.chmod(at["path"], 0o600)  # noqa: PTH101
+            return server
+        for port in range(low, high + 1):
+            with contextlib.suppress(OSError):
+                return await loop.create_server(make, at["host"], port, backlog=BACKLOG, **tls)
+        raise OSError(f"no port of {low} to {high} is free on {at['host']}")
 
     def _choose(self, tls: Any, name: str | None, _: ssl.SSLContext) -> int | None:
         if (way := self._ways.get(name or "")) is None:

@@ -24,6 +24,8 @@ from ..routes import Address
 PACKAGES = str(Path(gate.__file__).parents[1])
 WAIT = 3.0
 """Seconds that a gate may take to be there when a way is opened: one that died is back in two."""
+AT_SOCKET = ("", 0, 0)
+"""In place of a host and ports: a Unix socket in the relay's private directory."""
 AGAIN = 1.0
 """Seconds before a relay that died is started again, and between attempts to open its ways."""
 
@@ -45,7 +47,8 @@ class Relay:
     Parameters
     ----------
     listen
-        Host and ports (the first and the last) where gates that dial find it; None if none do.
+        Host and ports (the first and the last) where gates that dial find it; `AT_SOCKET` if their
+        connections come through something that finds a Unix socket; None if none do.
     """
 
     def __init__(self, listen: tuple[str, int, int] | None = None) -> None:
@@ -66,8 +69,8 @@ class Relay:
         return None if self._process is None else self._process.pid
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[int]:
-        """Keep the process while the context is entered. Gives the port where it listens, or 0.
+    async def running(self) -> AsyncIterator[Address | None]:
+        """Keep the process while the context is entered. Gives where it listens, if it does.
 
         Raises
         ------
@@ -79,7 +82,7 @@ class Relay:
             async with self._lock:
                 if self._process is None:
                     await self._start()
-            yield self._port
+            yield self._listens()
         finally:
             self._users -= 1
             async with self._lock:
@@ -122,6 +125,13 @@ class Relay:
                 with contextlib.suppress(OSError):
                     os.unlink(path)  # noqa: PTH108
 
+    def _listens(self) -> Address | None:
+        if self._listen is None:
+            return None
+        if self._listen == AT_SOCKET:
+            return Address.unix(f"{self._folder}/dialled")
+        return Address.tcp(self._listen[0], self._port)
+
     async def _open(self, way: _Way, wait: float) -> None:
         await self._ask(
             "open",
@@ -145,11 +155,12 @@ class Relay:
             start_new_session=True,
         )
         self._reader = asyncio.create_task(self._read(self._process), name="sessions-relay")
-        if self._listen is not None:
-            host, low, high = self._listen
+        if (listens := self._listens()) is not None:
+            assert self._listen is not None  # noqa: S101 - then there would be nowhere
+            _, low, high = self._listen
+            ports = [self._port, self._port] if self._port else [low, high]
             try:
-                ports = [self._port, self._port] if self._port else [low, high]
-                self._port = (await self._ask("listen", host=host, ports=ports))["port"]
+                self._port = (await self._ask("listen", at=listens.to_json(), ports=ports))["port"]
             except Unreachable:
                 await self._end()
                 raise

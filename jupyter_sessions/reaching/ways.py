@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,13 +25,18 @@ from traitlets.config import Configurable
 
 from .. import gate
 from ..errors import SpawnerError, Unreachable
-from ..hosts.base import Host
+from ..hosts.base import Host, LeadsBack
 from ..routes import Address
+from .entrance import Entrance, Where
 from .identity import directory_of, identities, name_of
-from .relaying import Relay
+from .relaying import AT_SOCKET, Relay
 
 INHERITED = ("user", "identity_file", "config_file", "ciphers", "connect_timeout", "keepalive")
 """Traits of an SSH host that hold for the nodes behind it."""
+RELAYED = (
+    "A relay of ours runs on the host for it, as its SSH server listens for nodes at its loopback"
+    " only: `GatewayPorts clientspecified` in its sshd_config makes that needless."
+)
 CALL_SECONDS = 10.0
 """Seconds that a gate may take to call: it looks each second where to, through a file server."""
 
@@ -42,6 +48,11 @@ class Reach(ABC):
     """
 
     name: ClassVar[str] = ""
+
+    @property
+    def note(self) -> str:
+        """What administrators may want to know of how it is done, while a way is open."""
+        return ""
 
     async def gate(self, keys: Path, directory: str) -> Mapping[str, Any]:
         """What the runner is told under ``gate``; empty if this way needs none.
@@ -227,36 +238,90 @@ class Dial(_Gated):
     Parameters
     ----------
     listen
-        The address of this machine where it listens; empty for all.
+        The address of the machine that is dialled where it listens; empty for all.
     ports
         The first and the last port that it may listen at; (0, 0) for any.
     addresses
-        What nodes call this machine, tried in order; its own address if empty.
+        What nodes call that machine, tried in order; its own if empty.
+    back
+        The host that is dialled in place of this machine, and leads back to it.
     """
 
     name = "dial"
 
     def __init__(
-        self, listen: str = "", ports: tuple[int, int] = (0, 0), addresses: Sequence[str] = ()
+        self,
+        listen: str = "",
+        ports: tuple[int, int] = (0, 0),
+        addresses: Sequence[str] = (),
+        back: LeadsBack | None = None,
+        log: logging.Logger | None = None,
     ) -> None:
         self._addresses = addresses
-        self.relay = Relay((listen or "0.0.0.0", *ports))  # noqa: S104 - who calls has to prove it
+        everywhere = "0.0.0.0"  # noqa: S104 - who calls has to prove who it is
+        self.relay = Relay((listen or everywhere, *ports) if back is None else AT_SOCKET)
         self._server = f"{re.sub(r'[^A-Za-z0-9]', '-', socket.gethostname())[:40]}-{os.getpid()}"
+        self._told: dict[str, Host] = {}
+        self._telling = asyncio.Lock()
+        self._entrance: Entrance | None = None
+        if back is not None:
+            at = "" if listen == everywhere else listen
+            log = log or logging.getLogger(__name__)
+            self._entrance = Entrance(back, at, ports, addresses, self._moved, log)
+
+    @property
+    def note(self) -> str:
+        entrance = self._entrance
+        return RELAYED if entrance is not None and entrance.relayed else ""
 
     @asynccontextmanager
     async def connect(self, host: Host, address: Address) -> AsyncIterator[Address]:
         name, directory = await self.known(address)
-        told = {"directory": directory, "name": self._server}
-        async with self.relay.running() as port:
-            where = [[own, port] for own in self._addresses or _own_addresses()]
-            await host.runner("dial", {**told, "addresses": where})
+        async with AsyncExitStack() as stack:
+            listens = await stack.enter_async_context(self.relay.running())
+            assert listens is not None  # noqa: S101 - it was made to listen
+            if self._entrance is not None:
+                await stack.enter_async_context(self._entrance.opened(listens.path))
+            self._told[directory] = host
+            stack.push_async_callback(self._untell, directory, host)
+            where = await self._tell(directory, host, listens.port)
             try:
-                async with self.relay.way(name, address.path, None, CALL_SECONDS) as here:
-                    yield here
-            finally:
-                # The gate tries in vain if this cannot be told, now and then, until its end.
-                with contextlib.suppress(SpawnerError):
-                    await host.runner("dial", {**told, "addresses": None})
+                way = self.relay.way(name, address.path, None, CALL_SECONDS)
+                here = await stack.enter_async_context(way)
+            except Unreachable as error:
+                dialled = ", ".join("{}:{}".format(*each) for each in where)
+                raise Unreachable(f"{error.message} It was told to dial {dialled}.") from error
+            yield here
+
+    async def _tell(self, directory: str, host: Host, port: int = 0) -> Where:
+        """Say where the gate of an attempt is to dial; what was said.
+
+        Parameters
+        ----------
+        port
+            Of this machine, if that is what it dials.
+        """
+        async with self._telling:  # what is said last has to be what is true last
+            if self._entrance is not None:
+                where = self._entrance.where
+            else:
+                where = [(own, port) for own in self._addresses or _own_addresses()]
+            told = {"directory": directory, "name": self._server, "addresses": where}
+            await host.runner("dial", told)
+            return where
+
+    async def _untell(self, directory: str, host: Host) -> None:
+        del self._told[directory]
+        # The gate tries in vain if this cannot be told, now and then, until its end.
+        with contextlib.suppress(SpawnerError):
+            told = {"directory": directory, "name": self._server, "addresses": None}
+            await host.runner("dial", told)
+
+    async def _moved(self) -> None:
+        """Tell all gates of the new place."""
+        for directory, host in list(self._told.items()):
+            with contextlib.suppress(SpawnerError):  # lost again, and told again then
+                await self._tell(directory, host)
 
 
 def _own_addresses() -> list[str]:
