@@ -47,7 +47,14 @@ CONCRETE = {
     "spawners.jupyterhub",
 }
 """Found through entry points only."""
-PARTS = {"hosts.complaints", "hosts.mux", "hosts.openssh", "hosts.remote", "spawners.qstat"}
+PARTS = {
+    "hosts.back",
+    "hosts.complaints",
+    "hosts.mux",
+    "hosts.openssh",
+    "hosts.remote",
+    "spawners.qstat",
+}
 """What concrete places of one package are made of; nobody else imports them."""
 SHARED = {f"spawners.{m}" for m in ("batch", "choices", "directives", "jobs", "script", "watch")}
 """What several concrete spawners are made of."""

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ import pytest
 from jupyter_sessions import gate, runner
 from jupyter_sessions.errors import SpawnerError, Unreachable
 from jupyter_sessions.hosts.local import LocalHost
+from jupyter_sessions.reaching import front
 from jupyter_sessions.reaching.identity import identities, name_of
 from jupyter_sessions.reaching.ways import Dial, Direct, Reach
 from jupyter_sessions.routes import Address
@@ -421,7 +423,8 @@ async def test_without_openssl_people_are_told(
         await Direct().gate(short_path / "keys", "/nowhere")
 
 
-def test_the_gate_is_python_3_6_of_the_standard_library() -> None:
-    tree = ast.parse(Path(gate.__file__).read_text(), feature_version=(3, 6))
+@pytest.mark.parametrize("module", [gate, front])
+def test_what_runs_there_is_python_3_6_of_the_standard_library(module: ModuleType) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text(), feature_version=(3, 6))
     names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    assert names <= set(sys.stdlib_module_names)
+    assert names <= set(sys.stdlib_module_names) | {"gate"}  # the front's, sent with it

@@ -20,10 +20,11 @@ import shlex
 import signal
 import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from .. import runner
 from ..errors import SpawnerError, Unreachable
@@ -45,6 +46,7 @@ REFUSED_PAUSE = 0.2
 LONGEST_SOCKET = 60
 """Bytes of the directory's path: names in it, and what OpenSSH adds to them, need room too."""
 
+T = TypeVar("T")
 _numbers = itertools.count(1)
 
 
@@ -104,6 +106,11 @@ class Link:
     ----------
     max_sessions
         Commands at a time; below the ``MaxSessions`` of the SSH server.
+
+    Attributes
+    ----------
+    lost
+        Set once the connection that there is now is lost; another for each connection.
     """
 
     def __init__(self, client: Client, max_sessions: int, log: logging.Logger) -> None:
@@ -113,7 +120,7 @@ class Link:
         self._slots = asyncio.Semaphore(max_sessions)
         self._lock = asyncio.Lock()
         self._lease: Mux | None = None
-        self._lost = asyncio.Event()
+        self.lost = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._forwards: dict[str, Address] = {}
@@ -196,41 +203,6 @@ class Link:
                     await mux.cancel(here, there)
         _remove(here)
 
-    @asynccontextmanager
-    async def listening(
-        self, host: str, ports: Sequence[int], here: str
-    ) -> AsyncIterator[tuple[int, asyncio.Event]]:
-        """See `LeadsBack.listening`."""
-        await self.ensure()
-        lost = self._lost
-        there = await self._listen(host, ports, here)
-        try:
-            yield there[1], lost
-        finally:
-            if not lost.is_set():
-                with contextlib.suppress(Unreachable, MuxRefused, MuxLost, TimeoutError, OSError):
-                    async with asyncio.timeout(GREETING), self._open() as mux:
-                        await mux.unlisten(Address.tcp(host, there[0]), here)
-
-    async def _listen(self, host: str, ports: Sequence[int], here: str) -> tuple[int, int]:
-        """The port that was asked for, and the one that it is."""
-        why = "no port to listen at"
-        for port in ports:
-            try:
-                async with asyncio.timeout(2 * GREETING), self._open() as mux:
-                    return port, await mux.listen(Address.tcp(host, port), here)
-            except TimeoutError:
-                raise self._silent(2 * GREETING) from None
-            except MuxLost as error:
-                raise self._gone(str(error)) from error
-            except MuxRefused as error:
-                why = str(error)
-        raise Unreachable(
-            f"The SSH server of {self.client.name} does not listen for connections from nodes"
-            f" ({why}): its `AllowTcpForwarding` has to be `yes` or `remote`, and `PermitListen`"
-            " must allow the port."
-        )
-
     async def jump(self) -> str:
         """A command that leads to another machine's SSH server through this connection.
 
@@ -258,7 +230,7 @@ class Link:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
-            self._lost.set()
+            self.lost.set()
 
     def is_connected(self) -> bool:
         return self._lease is not None
@@ -301,7 +273,7 @@ class Link:
                 lease = await self._present(control)
                 if lease is None:
                     raise Unreachable(self.client.explain("It ended right after the login."))
-        self._lease, self._lost = lease, asyncio.Event()
+        self._lease, self.lost = lease, asyncio.Event()
         self._watch = asyncio.create_task(self._await_loss(lease), name="ssh-lease")
         for here, there in list(self._forwards.items()):
             try:
@@ -412,7 +384,7 @@ class Link:
             return
         lease.close()
         self._lease = None
-        self._lost.set()
+        self.lost.set()
         self._log.info("SSH to %s: the connection was lost.", self.client.name)
         self._heal()
 
@@ -443,14 +415,25 @@ class Link:
                 self._drop(lease)
             raise self._gone(str(error)) from error
 
-    async def _forward(self, here: str, there: Address) -> None:
+    async def ask(self, what: Callable[[Mux], Awaitable[T]]) -> T:
+        """The master's answer to one request.
+
+        Raises
+        ------
+        MuxRefused
+        Unreachable
+        """
         try:
             async with asyncio.timeout(2 * GREETING), self._open() as mux:
-                await mux.forward(here, there)
+                return await what(mux)
         except TimeoutError:
             raise self._silent(2 * GREETING) from None
         except MuxLost as error:
             raise self._gone(str(error)) from error
+
+    async def _forward(self, here: str, there: Address) -> None:
+        try:
+            await self.ask(lambda mux: mux.forward(here, there))
         except MuxRefused as error:
             raise self._refused(str(error)) from error
 

@@ -23,6 +23,7 @@ from .. import runner
 from ..errors import SpawnerError, Unreachable
 from ..routes import Address
 from . import remote
+from .back import listening
 from .base import Completed, Host
 from .mux import Channel
 from .openssh import MISSED, Client, Link, arguments
@@ -326,7 +327,7 @@ class SshHost(Host):
         self, host: str, ports: Sequence[int], here: str
     ) -> AbstractAsyncContextManager[tuple[int, asyncio.Event]]:
         """See `LeadsBack.listening`."""
-        return self.link.listening(host, ports, here)
+        return listening(self.link, host, ports, here)
 
     @asynccontextmanager
     async def program(

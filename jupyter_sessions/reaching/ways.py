@@ -261,7 +261,7 @@ class Dial(_Gated):
         everywhere = "0.0.0.0"  # noqa: S104 - who calls has to prove who it is
         self.relay = Relay((listen or everywhere, *ports) if back is None else AT_SOCKET)
         self._server = f"{re.sub(r'[^A-Za-z0-9]', '-', socket.gethostname())[:40]}-{os.getpid()}"
-        self._told: dict[str, Host] = {}
+        self._told: dict[tuple[str, Host], int] = {}
         self._telling = asyncio.Lock()
         self._entrance: Entrance | None = None
         if back is not None:
@@ -282,7 +282,7 @@ class Dial(_Gated):
             assert listens is not None  # noqa: S101 - it was made to listen
             if self._entrance is not None:
                 await stack.enter_async_context(self._entrance.opened(listens.path))
-            self._told[directory] = host
+            self._told[directory, host] = self._told.get((directory, host), 0) + 1
             stack.push_async_callback(self._untell, directory, host)
             where = await self._tell(directory, host, listens.port)
             try:
@@ -311,7 +311,10 @@ class Dial(_Gated):
             return where
 
     async def _untell(self, directory: str, host: Host) -> None:
-        del self._told[directory]
+        self._told[directory, host] -= 1
+        if self._told[directory, host]:
+            return
+        del self._told[directory, host]
         # The gate tries in vain if this cannot be told, now and then, until its end.
         with contextlib.suppress(SpawnerError):
             told = {"directory": directory, "name": self._server, "addresses": None}
@@ -319,7 +322,7 @@ class Dial(_Gated):
 
     async def _moved(self) -> None:
         """Tell all gates of the new place."""
-        for directory, host in list(self._told.items()):
+        for directory, host in list(self._told):
             with contextlib.suppress(SpawnerError):  # lost again, and told again then
                 await self._tell(directory, host)
 
