@@ -71,6 +71,7 @@ class Locator:
             cookies=added.cookies,
             query=added.query,
             opens=f"/{unquote(opens)}",
+            page=app.jupyter_page,
         )
 
     async def _injection(self, session: Session, app: App) -> Injection:

@@ -100,6 +100,9 @@ class Route:
     paths
         Paths below `prefix`, decoded, that the app knows by another name, and that name. Not for
         upgrades.
+    page
+        The path, decoded, below `prefix` at which a page stands that is not the app's but
+        Jupyter's: what is there below the base URL. Empty if there is none.
     """
 
     session_id: str
@@ -114,6 +117,7 @@ class Route:
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     opens: str = "/"
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

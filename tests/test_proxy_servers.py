@@ -79,7 +79,7 @@ def test_what_has_no_effect_is_said(example: Path) -> None:
     notices = {n: a.notice for n, a in by_name().items() if isinstance(a, App)}
     assert "rewrite_response is ignored" in notices["asking"]
     assert "mappath is ignored" in notices["asking"]
-    assert "at rawpage" in notices["raw"]
+    assert notices["raw"] == ""
     assert notices["socket"] == ""
 
 
@@ -202,6 +202,22 @@ def test_a_unix_socket_has_priority_over_the_port() -> None:
     found = started({**command("x", "{unix_socket}", "{port}"), "unix_socket": True, "port": 80})
     assert found["command"] == ["x", "{socket}", "0"]
     assert "port" not in found
+
+
+@pytest.mark.parametrize(
+    ("path_info", "opens", "page"),
+    [
+        ("thing", "", ""),
+        ("thing/", "", ""),
+        ("/thing/a?b", "a?b", ""),
+        ("desktop", "desktop/", "/desktop/"),
+        ("/desktop/?q=1", "desktop/?q=1", "/desktop/"),
+        ("a/b%20c", "a/b%20c/", "/a/b c/"),
+    ],
+)
+def test_its_page_is_its_own_or_one_of_jupyters(path_info: str, opens: str, page: str) -> None:
+    found = started({**command("x"), "launcher_entry": {"path_info": path_info}})
+    assert (found.get("open_path", ""), found.get("jupyter_page", "")) == (opens, page)
 
 
 def test_fixed_places_are_kept() -> None:

@@ -100,6 +100,8 @@ class App:
         What people may choose: the schema of its options.
     base_path
         Below which of its paths the session is, without a trailing slash; empty for its root.
+    jupyter_page
+        The path of a page of Jupyter's own that is the session's, too; empty if there is none.
     own_hosts
         Hosts with their ports by which it means itself in redirects.
     open_in
@@ -162,6 +164,7 @@ class App:
     prefix: Literal["strip", "keep"] = "strip"
     base_path: str = ""
     own_hosts: tuple[str, ...] = ()
+    jupyter_page: str = ""
     open_path: str = ""
     open_in: Literal["lab", "browser"] = "lab"
     request_headers: Mapping[str, str | None] = field(default_factory=dict)
@@ -284,6 +287,7 @@ class App:
             prefix=data.get("prefix", "strip"),
             base_path=data.get("base_path", ""),
             own_hosts=tuple(data.get("own_hosts", ())),
+            jupyter_page=data.get("jupyter_page", ""),
             open_path=data.get("open_path", ""),
             open_in=data.get("open_in", "lab"),
             request_headers=data.get("request_headers", {}),

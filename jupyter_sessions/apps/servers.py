@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
+from urllib.parse import unquote
 
 from .app import AppError
 
@@ -42,6 +43,9 @@ class Server:
         `mappath`, if that is a dictionary.
     title, category, icon, open_path, launcher
         Of the `launcher_entry`.
+    page
+        The path of its page, with slashes at both ends, if that is none of the server's own but one
+        that its package adds to Jupyter.
     open_in_browser
         `new_browser_tab`.
     raw
@@ -63,6 +67,7 @@ class Server:
     category: str
     icon: Path | None
     open_path: str
+    page: str
     launcher: bool
     open_in_browser: bool
     raw: bool
@@ -89,8 +94,7 @@ def read_server(name: str, value: Any) -> Server:
         ignored.append("rewrite_response is ignored: answers pass as they come.")
     if callable(mappath):
         ignored.append("mappath is ignored, as it is a function.")
-    if path.strip("/") != name and not path.startswith(f"{name}/"):
-        ignored.append(f"Its page is not its own but Jupyter's, at {path}: nothing opens here.")
+    open_path, page = _opening(name, path)
     command = keys.get("command", (list, tuple, Callable), [])
     return Server(
         name=name,
@@ -105,12 +109,24 @@ def read_server(name: str, value: Any) -> Server:
         title=entry.get("title", str, "") or name,
         category=entry.get("category", str, "") or "Other",
         icon=Path(icon) if str(icon) else None,
-        open_path=path.removeprefix(name).lstrip("/") if path.startswith(f"{name}/") else "",
+        open_path=open_path,
+        page=page,
         launcher=entry.get("enabled", bool, True),
         open_in_browser=keys.get("new_browser_tab", bool, True),
         raw=keys.get("raw_socket_proxy", bool, False),
         ignored=tuple(ignored),
     )
+
+
+def _opening(name: str, path_info: str) -> tuple[str, str]:
+    """Where the session of the server `name` opens, and the page of Jupyter's that is there."""
+    own, slash, below = path_info.lstrip("/").partition("/")
+    if own == name or not own:
+        return below, ""
+    path, mark, query = f"{own}{slash}{below}".partition("?")
+    # As packages do, so that the page's relative URLs are the same as there.
+    path = f"{path.rstrip('/')}/"
+    return f"{path}{mark}{query}", f"/{unquote(path)}"
 
 
 def texts(key: str, value: Any) -> list[str]:

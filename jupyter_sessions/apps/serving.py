@@ -41,6 +41,8 @@ def listing(server: Server, name: str) -> dict[str, Any]:
     }
     if server.open_path:
         found["open_path"] = literal(server.open_path)
+    if server.page:
+        found["jupyter_page"] = server.page
     if not server.launcher:
         found["launcher"] = False
     if paths := {k: v for k, v in server.paths.items() if k.startswith("/")}:

@@ -16,7 +16,7 @@ from jupyter_sessions.gateway.headers import (
     serialize,
 )
 from jupyter_sessions.gateway.lines import Head, Line, Reader
-from jupyter_sessions.gateway.opening import may_open
+from jupyter_sessions.gateway.opening import is_page, may_open
 from jupyter_sessions.gateway.router import Inquiry, Passage
 from jupyter_sessions.gateway.traffic import Traffic
 from jupyter_sessions.gateway.urls import Target
@@ -124,11 +124,12 @@ class Grant:
         return below.upstream_path(self._before.decode(), paths=self._paths).encode("latin-1")
 
     def opens(self, target: bytes) -> bool:
-        """True if a request for `target` may open the app: each such is to be looked at."""
+        """True if `target` may be where the app is opened: each such request is to be looked at."""
         route = self.passage.route
-        if not route.query:
+        if not (route.query or route.page):
             return False
-        return may_open(route, target[self._cut :].partition(b"?")[0].decode("latin-1"))
+        rest = target[self._cut :].partition(b"?")[0].decode("latin-1")
+        return may_open(route, rest) or is_page(route, rest)
 
     def request(self, head: Head, path: bytes) -> bytes:
         """The head for the app of a request that is like this one."""

@@ -29,7 +29,7 @@ from jupyter_sessions.gateway.headers import request_headers, response_headers, 
 from jupyter_sessions.gateway.helper import Helper
 from jupyter_sessions.gateway.lanes import Lanes
 from jupyter_sessions.gateway.pages import Answer, Pages, refusal
-from jupyter_sessions.gateway.router import Chooser, Inquiry, Passage, inquire
+from jupyter_sessions.gateway.router import Chooser, Inquiry, Inward, Passage, inquire
 from jupyter_sessions.gateway.traffic import Traffic
 from jupyter_sessions.gateway.upgrade import splice
 from jupyter_sessions.gateway.upstream import NoAnswer, Upstream
@@ -279,6 +279,7 @@ class Door(httputil.HTTPMessageDelegate):
         self._helper = helper
         self._client = Client(request)
         self._exchange: Exchange | None = None
+        self._inner: httputil.HTTPMessageDelegate | None = None
 
     # tornado waits for this before it reads the body, or asks for it with "100 Continue".
     async def headers_received(
@@ -300,6 +301,11 @@ class Door(httputil.HTTPMessageDelegate):
             session_id = self._target.session_id
             self._log.warning("A request for session %s failed", session_id, exc_info=True)
             answer = self._pages.unreachable(page=inquiry.page)
+        if isinstance(answer, Inward):
+            self._inner = answer.delegate
+            if (reading := self._inner.headers_received(start_line, headers)) is not None:
+                await reading
+            return
         if answer is None or self._client.gone:
             return
         if inquiry.body:
@@ -307,10 +313,10 @@ class Door(httputil.HTTPMessageDelegate):
         else:
             self._client.reply(answer)
 
-    async def _serve(self, inquiry: Inquiry) -> Answer | None:
-        """An answer of our own, or None if the app's is on its way."""
+    async def _serve(self, inquiry: Inquiry) -> Answer | Inward | None:
+        """An answer of our own, who has it, or None if the app's is on its way."""
         choice = await self._chooser.choose(inquiry)
-        if isinstance(choice, Answer):
+        if isinstance(choice, Answer | Inward):
             return choice
         if self._client.gone:
             return None
@@ -340,14 +346,22 @@ class Door(httputil.HTTPMessageDelegate):
         return None
 
     async def data_received(self, chunk: bytes) -> None:
-        if self._exchange is not None:
+        if self._inner is not None:
+            if (reading := self._inner.data_received(chunk)) is not None:
+                await reading
+        elif self._exchange is not None:
             await self._exchange.upload(chunk)
 
     def finish(self) -> None:
+        if self._inner is not None:
+            self._inner.finish()
+            return
         if self._exchange is not None:
             self._exchange.upload_done()
         self._client.request_received()
 
     def on_connection_close(self) -> None:
-        if self._exchange is not None:
+        if self._inner is not None:
+            self._inner.on_connection_close()
+        elif self._exchange is not None:
             self._exchange.abort()

@@ -1,4 +1,7 @@
-"""Where an app gets its secret in a query: as it is opened, and unseen by the browser.
+"""What is special about the path at which an app is opened.
+
+A page of Jupyter's own may stand there (`Route.page`); and there an app gets its secret in a query,
+unseen by the browser.
 
 Apps that take a secret so set a cookie, and often lead to the same URL without it. So the browser
 gets a mark of ours with that answer, for some seconds: a request that brings it, and a cookie of
@@ -23,6 +26,11 @@ MARK_SECONDS = 5
 def may_open(route: Route, rest: str) -> bool:
     """Whether the raw path `rest`, below the session's prefix, is where the app is opened."""
     return bool(route.query) and unquote(rest) == route.opens
+
+
+def is_page(route: Route, rest: str) -> bool:
+    """Whether a page of Jupyter's own is at the raw path `rest`, below the session's prefix."""
+    return bool(route.page) and unquote(rest) == route.page
 
 
 def is_first(headers: Headers, caller: Caller) -> bool:

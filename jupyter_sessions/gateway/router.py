@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from logging import Logger
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from tornado import httputil, routing, web
 
 from jupyter_sessions.gateway.admission import Admission, Admissions, Refused
 from jupyter_sessions.gateway.framing import BadMessage, Body, Headers, check_request
 from jupyter_sessions.gateway.headers import Caller, is_foreign, wants_upgrade
-from jupyter_sessions.gateway.opening import is_first, mark, may_open, with_query
+from jupyter_sessions.gateway.opening import is_first, is_page, mark, may_open, with_query
 from jupyter_sessions.gateway.pages import (
     Answer,
     Pages,
@@ -52,6 +53,13 @@ class Passage:
     path: str
     admission: Admission
     cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inward:
+    """A request that may pass, but not to the app: Jupyter itself answers it, by `delegate`."""
+
+    delegate: httputil.HTTPMessageDelegate
 
 
 class SessionMatcher(routing.Matcher):
@@ -125,7 +133,7 @@ class Chooser:
         self._log = log
         self._trusted = trust_forwarded
 
-    async def choose(self, inquiry: Inquiry) -> Answer | Passage:
+    async def choose(self, inquiry: Inquiry) -> Answer | Passage | Inward:
         """Let the request pass, or answer it."""
         request = inquiry.request
         settings = self._application.settings
@@ -171,7 +179,7 @@ class Chooser:
             answer = refusal(403, refused.message, "forbidden")
         return answer.with_cookies(refused.cookies)
 
-    async def _find(self, inquiry: Inquiry, admission: Admission) -> Answer | Passage:
+    async def _find(self, inquiry: Inquiry, admission: Admission) -> Answer | Passage | Inward:
         target = inquiry.target
         found = await self._locate.locate(target.session_id)
         if found is None:
@@ -188,6 +196,8 @@ class Chooser:
             answer = self._pages.waiting(found, page=inquiry.page)
             return answer.with_cookies(admission.cookies())
         request = inquiry.request
+        if is_page(found, target.rest) and inquiry.method == "GET" and not inquiry.upgrade:
+            return self._inward(request, target, found.page)
         caller = Caller(
             host=request.headers.get("Host", ""),
             address=peer(getattr(request.connection, "context", None)) or request.remote_ip or "",
@@ -211,6 +221,14 @@ class Chooser:
             cookies = (*cookies, mark(caller))
         return Passage(found, caller, path, admission, cookies)
 
+    def _inward(self, request: httputil.HTTPServerRequest, target: Target, page: str) -> Inward:
+        """`request` for `page` below Jupyter's base URL."""
+        inner = copy.copy(request)
+        base = target.prefix.rpartition("/")[0].rpartition("/")[0]
+        inner.path = f"{base}{quote(page)}"
+        inner.uri = inner.path if target.query is None else f"{inner.path}?{target.query}"
+        return Inward(self._application.find_handler(inner))
+
 
 def peer(context: Any) -> str:
     """The address at the other end, which `remote_ip` is not if tornado believed a proxy."""
@@ -222,6 +240,7 @@ __all__ = [
     "BadMessage",
     "Chooser",
     "Inquiry",
+    "Inward",
     "LogoutWatch",
     "Passage",
     "SessionMatcher",

@@ -1,4 +1,4 @@
-"""What the gateway adds for apps that want a secret: header fields, cookies, a query; both ways."""
+"""What the gateway adds: header fields, cookies, a query for a secret, a page of Jupyter's own."""
 
 from __future__ import annotations
 
@@ -116,3 +116,44 @@ async def test_what_is_added_is_not_in_the_servers_log(server: Server, put: Put)
     await server.fetch(server.url("app"), fields=PAGE)
     assert not any("s3cret" in line for line in server.log)
     assert "s3cret" not in repr(server.table.found)
+
+
+async def test_a_page_of_jupyters_own_is_below_the_session_too(server: Server, put: Put) -> None:
+    """Here that of the path ``/api``, which says the version of Jupyter."""
+    await put("app", echo, page="/api")
+    async with await server.connect() as wire:
+        for rest, arrives in [
+            ("/x", "/x"),
+            ("/api", ""),
+            ("/api/", "/api/"),
+            ("/api?a=1", ""),
+            ("/%61pi", ""),
+            ("/x", "/x"),
+            ("//api", "//api"),
+        ]:
+            await wire.send(request(server.url("app", rest), fields=PAGE))
+            reply = await wire.reply()
+            if arrives:
+                assert seen(reply).first == f"GET {arrives} HTTP/1.1"
+            else:
+                assert reply.status == 200
+                assert reply.json().keys() == {"version"}
+
+
+async def test_only_the_page_itself_is_jupyters(server: Server, put: Put) -> None:
+    await put("app", echo, page="/api")
+    reply = await server.fetch(server.url("app", "/api"), "POST", body=b"x")
+    assert seen(reply).first == "POST /api HTTP/1.1"
+    fields = [("Connection", "Upgrade"), ("Upgrade", "thing/2")]
+    reply = await server.fetch(server.url("app", "/api"), fields=fields)
+    assert seen(reply).first == "GET /api HTTP/1.1"
+    reply = await server.fetch(server.url("app", "/api"), login=False)
+    assert reply.status == 403
+
+
+async def test_a_page_that_jupyter_does_not_have_is_said_to_be_missing(
+    server: Server, put: Put
+) -> None:
+    await put("app", echo, page="/no/such page")
+    reply = await server.fetch(server.url("app", "/no/such%20page"), fields=PAGE)
+    assert reply.status == 404
