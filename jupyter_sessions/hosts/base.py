@@ -119,7 +119,7 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         *,
         stdin: bytes = b"",
         timeout: float = 30,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> Completed:
         """Run one command there, to its end. No shell reads any of `argv`.
 
@@ -131,6 +131,7 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
             Seconds, after which the command is killed.
         env
             Set on top of the user's environment there, which has none of Jupyter's own variables.
+            None takes variables out of it: all whose names match, as in ``SQUEUE_*``.
 
         Raises
         ------

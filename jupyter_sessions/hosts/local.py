@@ -43,7 +43,7 @@ class LocalHost(Host):
         *,
         stdin: bytes = b"",
         timeout: float = 30,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> Completed:
         try:
             child = await asyncio.create_subprocess_exec(
@@ -51,7 +51,7 @@ class LocalHost(Host):
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
-                env={**runner.app_environment(), **_encoded(env or {})},
+                env=remote.changed(runner.app_environment(), env or {}),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -123,10 +123,6 @@ def _is_file(name: str) -> bool:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {_bytes(name): _bytes(value) for name, value in env.items()}
 
 
 HAS: Mapping[str, Callable[[str], bool]] = {

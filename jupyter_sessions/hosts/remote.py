@@ -12,6 +12,7 @@ line, with the bytes of a log, until its stdin ends.
 
 import base64
 import contextlib
+import fnmatch
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from typing import Any, BinaryIO, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Deque, Dict, List, Mapping, Optional, Tuple
 
 if __package__:
     from .. import runner
@@ -214,7 +215,7 @@ def run(payload: Json) -> Json:
     Parameters
     ----------
     payload
-        ``argv``, ``env``, ``timeout`` in seconds, ``stdin`` in Base64.
+        ``argv``, ``env`` (see `changed`), ``timeout`` in seconds, ``stdin`` in Base64.
 
     Returns
     -------
@@ -222,9 +223,7 @@ def run(payload: Json) -> Json:
         ``code``, ``stdout`` and ``stderr`` in Base64; or ``missing``, why it could not be run; or
         ``late``: it took too long and was killed.
     """
-    env = runner.app_environment()
-    for key, value in payload["env"].items():
-        env[_bytes(key)] = _bytes(value)
+    env = changed(runner.app_environment(), payload["env"])
     try:
         child = subprocess.Popen(
             [_bytes(item) for item in payload["argv"]],
@@ -246,6 +245,18 @@ def run(payload: Json) -> Json:
         child.wait()
         return {"late": True}
     return {"code": child.returncode, "stdout": _text(out), "stderr": _text(err)}
+
+
+def changed(env: Dict[bytes, bytes], changes: Mapping[str, Optional[str]]) -> Dict[bytes, bytes]:
+    """`env` with `changes`: None takes out all variables whose names match, as in ``SQUEUE_*``."""
+    kept = dict(env)
+    for name, value in changes.items():
+        if value is not None:
+            kept[_bytes(name)] = _bytes(value)
+            continue
+        for key in fnmatch.filter(kept, _bytes(name)):
+            del kept[key]
+    return kept
 
 
 def _bytes(text: str) -> bytes:

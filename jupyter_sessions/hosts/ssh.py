@@ -213,7 +213,7 @@ class SshHost(Host):
         *,
         stdin: bytes = b"",
         timeout: float = 30,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> Completed:
         payload = {
             "argv": list(argv),
