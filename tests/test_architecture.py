@@ -56,7 +56,8 @@ PARTS = {
     "spawners.qstat",
 }
 """What concrete places of one package are made of; nobody else imports them."""
-SHARED = {f"spawners.{m}" for m in ("batch", "choices", "directives", "jobs", "script", "watch")}
+OF_BATCH = ("batch", "choices", "directives", "jobs", "script", "silence", "watch")
+SHARED = {f"spawners.{m}" for m in (*OF_BATCH, "slurm_choices", "slurm_jobs")}
 """What several concrete spawners are made of."""
 
 

@@ -16,13 +16,9 @@ from jupyter_sessions.spawners import script
 from jupyter_sessions.spawners.choices import said
 from jupyter_sessions.spawners.directives import clock, refusal
 from jupyter_sessions.spawners.jobs import LAST_WORD, Job, Phase, margin_of, report_of
-from jupyter_sessions.spawners.slurm import (
-    SlurmSpawner,
-    _jobs,
-    arguments,
-    choices_of,
-    read_partitions,
-)
+from jupyter_sessions.spawners.slurm import SlurmSpawner, arguments
+from jupyter_sessions.spawners.slurm_choices import Accounting, choices_of, read_partitions
+from jupyter_sessions.spawners.slurm_jobs import read_queue
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ADDRESS = {"scheme": "unix", "path": "/home/ada/socket"}
@@ -136,7 +132,7 @@ def test_squeue_is_read_as_it_prints() -> None:
         "5|BRAND_NEW|None|N/A|N/A||\n"
         "slurm: a warning\n"
     )
-    found = {job.id: job for job in _jobs(lines.encode())}
+    found = {job.id: job for job in read_queue(lines.encode())}
     assert list(found) == ["1", "2", "3", "4"], "a state that nobody knows is not known"
     assert found["1"].reason == "assoc_grp_cpu_limit"
     assert found["1"].expected == NOW
@@ -165,7 +161,7 @@ def test_partitions_bound_what_may_be_asked() -> None:
         "gpu|up|1-12:00:00|32|128000|gpu:a100:4(S:0-1),gpu:h100:8|b\n"
         "off|down|infinite|8|1000|(null)|c\n"
     )
-    choices = choices_of(read_partitions(told), ["x"], [])
+    choices = choices_of(read_partitions(told), Accounting())
     assert choices.schemas["partition"] == {"enum": ["short", "gpu"], "default": "short"}
     assert choices.schemas["gpu_type"] == {"enum": ["a100", "h100"]}
     spawner = SlurmSpawner(name="hpc", host=LocalHost())

@@ -27,6 +27,7 @@ from .directives import (
     schema_of,
 )
 from .jobs import UNSEEN, Job, Phase, margin_of
+from .silence import Silence
 from .watch import Watch
 
 CANCEL_GRACE = 10.0
@@ -58,6 +59,8 @@ class BatchSpawner(ReachesNodes, Spawner):
     brings_output: ClassVar[bool] = False
     """Whether it writes the job's output into the attempt's directory at the end, all at once: that
     has to be there so long, and nobody hears of failed deliveries."""
+    submit_program: ClassVar[str] = "qsub"
+    """The command that submits; the name of the job is on its command line."""
     built_in: ClassVar[Mapping[str, Schema]] = {"hours": HOURS}
     """The options there are by themselves."""
 
@@ -136,7 +139,10 @@ class BatchSpawner(ReachesNodes, Spawner):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._offered = Offered(self.ask_choices, lambda: self.choices_interval, self.log)
+        self.silence = Silence()
+        self._offered = Offered(
+            lambda: self.silence.ask(self.ask_choices), lambda: self.choices_interval, self.log
+        )
         self._watch = Watch(self)
         self._stops: dict[str, float] = {}
         self._account = ""
@@ -253,7 +259,8 @@ class BatchSpawner(ReachesNodes, Spawner):
             "directory": directory,
         }
         source = script.fill(self.script_template, command, values, names, self.prologue)
-        job = await self.submit(name, source, {**values, "seconds": seconds}, directory)
+        values["seconds"] = seconds
+        job = await self.silence.ask(self.submit, name, source, values, directory)
         self._watch.stir()
         yield {**handle, "job": job, "submitted": time.time()}
 
@@ -261,8 +268,14 @@ class BatchSpawner(ReachesNodes, Spawner):
         directory, name = await self.attempt_directory(launch), self.job_name(launch)
         handle = {"directory": directory, "name": name, "grace": launch.stop_grace}
         handle["keys"] = launch.directory
-        if ids := await self.named(name):
+        # Asked first: what ends meanwhile with a job in the queue is found there.
+        submitting = await self._submitting(name)
+        if ids := await self.silence.ask(self.named, name):
             return {**handle, "job": ids[0]}
+        if submitting:
+            raise Unreachable(
+                f"A submission to {self.system} that another server began is still under way."
+            )
         status = await self._status(directory)
         if status.get("job"):  # it ran, and the scheduler has forgotten it since
             return {**handle, "job": status["job"]}
@@ -285,7 +298,7 @@ class BatchSpawner(ReachesNodes, Spawner):
         pending = [job.id for job in jobs if job.phase is not Phase.RUNNING]
         running = [job.id for job in jobs if job.phase is Phase.RUNNING]
         if doomed := pending + ([] if heeds else running):
-            await self.cancel(doomed)
+            await self.silence.ask(self.cancel, doomed)
             self._watch.stir()
 
     def logs(self, handle: Handle, *, lines: int, follow: bool) -> AsyncIterator[bytes]:
@@ -380,7 +393,7 @@ class BatchSpawner(ReachesNodes, Spawner):
         *,
         stdin: bytes = b"",
         timeout: float = 40,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> Completed:
         """Run a command of the scheduler on the host.
 
@@ -423,6 +436,20 @@ class BatchSpawner(ReachesNodes, Spawner):
         user = await self.account_name() if "{user}" in place else ""
         return place.replace("{user}", user)
 
+    async def _submitting(self, name: str) -> bool:
+        """Whether a submit command for the job `name` runs on the host.
+
+        It outlives the server that began it, and what has not reached the scheduler is in no list.
+        """
+        pattern = f"{self.submit_program}.*{re.escape(name)}"
+        try:
+            done = await self.run(["pgrep", "-U", await self.account_name(), "-f", "--", pattern])
+        except Unreachable:
+            raise
+        except SpawnerError:  # no such program there: a second job would end by itself
+            return False
+        return done.code == 0
+
     async def _status(self, directory: str) -> dict[str, Any]:
         answer = await self.host.runner("poll", {"directories": [directory]})
         status: dict[str, Any] = answer["statuses"].get(directory, {})
@@ -430,9 +457,9 @@ class BatchSpawner(ReachesNodes, Spawner):
 
     async def _open(self, handle: Handle, name: str) -> list[Job]:
         """The jobs of an attempt that are not over: one, or two after a crash at the wrong time."""
-        ids = list(await self.named(name)) if name else []
+        ids = list(await self.silence.ask(self.named, name)) if name else []
         if (known := handle.get("job")) and known not in ids:
             ids.append(str(known))
-        jobs = await self.query(ids) if ids else {}
+        jobs = await self.silence.ask(self.query, ids) if ids else {}
         over = (Phase.ENDED, Phase.GONE, Phase.ENDING)
         return [job for job in jobs.values() if job.phase not in over]

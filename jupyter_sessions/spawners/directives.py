@@ -139,9 +139,17 @@ def _restricted(rule: Schema, properties: Mapping[str, Schema]) -> Schema | None
         return None
     then = {}
     for name, bounds in rule["then"]["properties"].items():
-        if name in properties and bounds.get("maximum", 0) < properties[name].get("maximum", 1e9):
+        if name not in properties:
+            continue
+        default = properties[name].get("default")
+        if "enum" in bounds:
+            known = properties[name].get("enum", bounds["enum"])
+            left = [value for value in bounds["enum"] if value in known]
+            if left and (left != known or "enum" not in properties[name]):
+                lost = default is not None and default not in left
+                then[name] = {"enum": left, **({"default": left[0]} if lost else {})}
+        elif bounds.get("maximum", 0) < properties[name].get("maximum", 1e9):
             then[name] = bounds
-            default = properties[name].get("default")
             if default is not None and not _fits(default, bounds):
                 then[name] = {**bounds, "default": bounds["maximum"]}
     return {**rule, "then": {"properties": then}} if then else None

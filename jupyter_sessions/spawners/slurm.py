@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from traitlets import Bool, List, Unicode
 
 from ..errors import SpawnerError, Unreachable
+from ..hosts.base import Completed
 from .batch import BatchSpawner
 from .choices import Choices
 from .directives import (
@@ -25,51 +26,35 @@ from .directives import (
     name_of,
     refusal,
 )
-from .jobs import TOO_MUCH, Job, Phase
+from .jobs import Job, Phase
+from .slurm_choices import (
+    Accounting,
+    choices_of,
+    read_associations,
+    read_partitions,
+    read_qos,
+)
+from .slurm_jobs import COLUMNS, ended_job, read_accounting, read_queue
 
-COLUMNS = "%i|%T|%r|%S|%e|%B|%N"
-"""What is asked of squeue: id, state, reason, start, end, first node, nodes. All are plain words:
-the name of a job, which may be anything, is not among them."""
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 """Makes Slurm tell times in epoch seconds: what it tells otherwise has no time zone."""
-WAITING = {
-    "PENDING": "waits",
-    "CONFIGURING": "waits for its node to boot",
-    "REQUEUED": "was put back into the queue",
-    "REQUEUE_FED": "was put back into the queue",
-    "REQUEUE_HOLD": "was put back into the queue and is held",
-    "SPECIAL_EXIT": "was put back into the queue and is held",
-    "RESV_DEL_HOLD": "is held: its reservation is gone",
-}
-RUNNING = {
-    "RUNNING": "",
-    "SUSPENDED": "is suspended",
-    "STOPPED": "is stopped",
-    "SIGNALING": "",
-    "RESIZING": "",
-    "STAGE_OUT": "",
-}
-ENDED: Mapping[str, tuple[str, str, bool]] = {
-    "COMPLETED": ("completed", "has ended", False),
-    "FAILED": ("failed", "failed", False),
-    "CANCELLED": ("cancelled", "was cancelled", False),
-    "REVOKED": ("cancelled", "was revoked", False),
-    "TIMEOUT": ("walltime", "was ended: its time was up", False),
-    "DEADLINE": ("deadline", "was ended: its deadline had come", False),
-    "OUT_OF_MEMORY": (
-        "out_of_memory",
-        TOO_MUCH,
-        False,
-    ),
-    "PREEMPTED": ("preempted", "was preempted: others needed its place", True),
-    "NODE_FAIL": ("node_failed", "was lost: its node failed", True),
-    "BOOT_FAIL": ("node_failed", "could not start: its node did not boot", True),
-    "LAUNCH_FAILED": ("node_failed", "could not be started on its node", True),
-    "RECONFIG_FAIL": ("node_failed", "could not start: its node was not reconfigured", True),
-}
-"""State: a word for programs, what people are told, whether the next attempt begins by itself."""
-ENDING = {"TimeLimit": "TIMEOUT", "OutOfMemory": "OUT_OF_MEMORY", "NodeDown": "NODE_FAIL"}
-"""What the reason of a job that is COMPLETING says about its end."""
+NOT_MEANT: Mapping[str, None] = dict.fromkeys(
+    (
+        # Filters and formats that people set for what they type themselves. scancel would even
+        # ask for confirmation, for ever.
+        *("SQUEUE_*", "SCANCEL_*", "SINFO_*", "SACCT_*", "SCONTROL_*", "SLURM_CLUSTERS"),
+        # One job, of this cluster, and an answer at once. The others of sbatch's stay: an account
+        # or a partition are what the user wants where the form says nothing.
+        *("SBATCH_ARRAY_INX", "SBATCH_CLUSTERS", "SBATCH_WAIT", "SBATCH_GET_USER_ENV"),
+        *("SBATCH_IGNORE_PBS", "SBATCH_WRAP", "SBATCH_JOB_NAME", "SBATCH_DEPENDENCY"),
+        # The job that Jupyter itself is: it is not the session's.
+        *("SLURM_JOB*", "SLURM_ARRAY_*", "SLURM_HET_*", "SLURM_STEP*", "SLURM_TASK*"),
+        *("SLURM_MEM_*", "SLURM_CPU*", "SLURM_NTASKS*", "SLURM_NPROCS", "SLURM_NODE*"),
+        *("SLURM_NNODES", "SLURM_GPU*", "SLURM_TRES_*", "SLURM_DISTRIBUTION", "SLURM_EXPORT_ENV"),
+        *("SLURM_SUBMIT_*", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_GTIDS", "SLURM_THREADS_*"),
+    )
+)
+"""Variables of the user's environment that would change what a command does or says."""
 SILENT = re.compile(
     r"unable to contact|timed out|temporarily|connect failure|connection refused|zero bytes"
     r"|transport endpoint|communication|not responding|unable to connect|protocol authentication"
@@ -77,6 +62,14 @@ SILENT = re.compile(
     re.IGNORECASE,
 )
 """What a client says if it was not Slurm that refused."""
+ACCOUNTING_PATIENCE = 300.0
+"""Seconds for which slurmdbd may be down before a job that only it could explain is given up."""
+NO_ACCOUNTING = re.compile(
+    r"accounting storage is disabled|not running a supported accounting_storage", re.IGNORECASE
+)
+"""What sacct and sacctmgr say where there is no slurmdbd at all."""
+SUBMITTED = re.compile(rb"^(?:Submitted batch job )?(\d+)(?:;\S+)?\s*$", re.MULTILINE)
+"""How sbatch tells a job's id. A site's wrapper may print more, or forget ``--parsable``."""
 NO_SUCH_JOB = re.compile(r"invalid job id", re.IGNORECASE)
 
 
@@ -85,6 +78,7 @@ class SlurmSpawner(BatchSpawner):
 
     system: ClassVar[str] = "Slurm"
     job_variable: ClassVar[str] = "SLURM_JOB_ID"
+    submit_program: ClassVar[str] = "sbatch"
     built_in: ClassVar[Mapping[str, Schema]] = {
         "partition": name_of("Partition", "Which nodes."),
         "account": name_of("Account", "Who pays.", **{"x-advanced": True}),
@@ -118,6 +112,12 @@ class SlurmSpawner(BatchSpawner):
         either way (see `resubmit`); without this, its job is a new one.""",
     ).tag(config=True)
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._cancelled: set[str] = set()  # by this spawner: nobody need be asked by whom
+        self._missed: dict[str, float] = {}
+        self._accounts = Accounting()
+
     async def submit(
         self, name: str, source: bytes, values: Mapping[str, Any], directory: str
     ) -> str:
@@ -134,8 +134,11 @@ class SlurmSpawner(BatchSpawner):
             *self.arguments_of_own(values),
         ]
         done = await self.run(argv, stdin=source)
-        if done.code == 0 and (found := re.search(rb"^(\d+)(;.*)?$", done.stdout, re.MULTILINE)):
-            return found.group(1).decode()
+        if done.code == 0:
+            told = {found.decode() for found in SUBMITTED.findall(done.stdout)}
+            ids = told if len(told) == 1 else await self.named(name)
+            if job_id := next(iter(ids), ""):
+                return job_id
         said = (done.stderr or done.stdout).decode("utf-8", "replace")
         if SILENT.search(said) or done.code < 0:
             raise Unreachable(f"Slurm does not answer: {_short(said)}")
@@ -147,27 +150,56 @@ class SlurmSpawner(BatchSpawner):
             said = done.stderr.decode("utf-8", "replace")
             raise Unreachable(f"Slurm does not answer: {_short(said)}")
         wanted = set(ids)
-        jobs = {job.id: job for job in _jobs(done.stdout) if job.id in wanted}
-        if missing := sorted(wanted - jobs.keys()):
-            jobs |= await self._gone(missing)
+        jobs = {job.id: job for job in read_queue(done.stdout) if job.id in wanted}
+        # Whose doing it was, only accounting knows.
+        cancelled = {i for i, job in jobs.items() if job.reason == "cancelled"} - self._cancelled
+        missing = wanted - jobs.keys()
+        if missing or cancelled:
+            jobs |= await self._gone(sorted(missing), sorted(cancelled))
         return jobs
 
-    async def _gone(self, ids: Sequence[str]) -> dict[str, Job]:
-        """What became of jobs that the queue no longer shows."""
-        columns = "JobIDRaw,State,ExitCode"
+    async def _gone(self, ids: Sequence[str], cancelled: Sequence[str]) -> dict[str, Job]:
+        """What became of jobs that the queue no longer shows; and of those that somebody
+        `cancelled`, if there is more to know of them.
+        """
+        accounted, silent = await self._accounted([*ids, *cancelled])
         jobs = {}
-        accounted = await self._quietly(
-            ["sacct", "-n", "-X", "-P", "-j", ",".join(ids), "-o", columns]
-        )
-        for line in accounted.splitlines():
-            job_id, _, rest = line.partition("|")
-            state = rest.partition("|")[0].partition(" ")[0]
-            if job_id in ids and state in ENDED:
-                jobs[job_id] = _ended(job_id, state)
-        for job_id in ids:
-            if job_id not in jobs and await self._forgotten(job_id):
+        for job_id, (state, by) in accounted.items():
+            jobs[job_id] = ended_job(job_id, state, await self._other(by))
+        now = time.monotonic()
+        self._missed = {i: self._missed.get(i, now) for i in ids if i not in jobs}
+        for job_id, since in self._missed.items():
+            late = not silent or now - since > ACCOUNTING_PATIENCE
+            if late and await self._forgotten(job_id):
                 jobs[job_id] = Job(id=job_id, phase=Phase.GONE)
         return jobs
+
+    async def _accounted(
+        self, ids: Sequence[str]
+    ) -> tuple[Mapping[str, tuple[str, int | None]], bool]:
+        """What `read_accounting` reads of jobs; and whether there is accounting, but it does not
+        answer now: how a job ended is not known then, and is not made up.
+        """
+        try:
+            done = await self.run(
+                ["sacct", "-n", "-X", "-P", "-j", ",".join(ids), "-o", "JobIDRaw,State"],
+                timeout=15,
+            )
+        except Unreachable:
+            return {}, True
+        except SpawnerError:
+            return {}, False
+        told = read_accounting(done.stdout.decode("utf-8", "replace"))
+        said = done.stderr.decode("utf-8", "replace")
+        silent = done.code != 0 and not NO_ACCOUNTING.search(said)
+        return {job_id: end for job_id, end in told.items() if job_id in ids}, silent
+
+    async def _other(self, number: int | None) -> str:
+        """The name of a user who is not the one whose jobs these are; empty for that one."""
+        if number is None:
+            return ""
+        name = (await self._quietly(["id", "-un", str(number)])).strip()
+        return "" if name == await self.account_name() else name or f"the user {number}"
 
     async def _forgotten(self, job_id: str) -> bool:
         """Whether Slurm says that there is no such job: not to see it in a list proves nothing."""
@@ -181,10 +213,11 @@ class SlurmSpawner(BatchSpawner):
         if done.code:
             said = done.stderr.decode("utf-8", "replace")
             raise Unreachable(f"Slurm does not answer: {_short(said)}")
-        jobs = list(_jobs(done.stdout))
+        jobs = list(read_queue(done.stdout))
         return [j.id for j in sorted(jobs, key=lambda j: (j.phase is Phase.ENDED, -int(j.id)))]
 
     async def cancel(self, ids: Sequence[str]) -> None:
+        self._cancelled |= set(ids)
         done = await self.run(["scancel", *ids])
         said = done.stderr.decode("utf-8", "replace")
         if done.code and not NO_SUCH_JOB.search(said):
@@ -202,13 +235,42 @@ class SlurmSpawner(BatchSpawner):
             said = done.stderr.decode("utf-8", "replace")
             raise Unreachable(f"Slurm does not answer: {_short(said)}")
         partitions = read_partitions(done.stdout.decode("utf-8", "replace"))
-        user = await self.account_name()
-        argv = ["sacctmgr", "-n", "-P", "show", "assoc", "where", f"user={user}"]
-        told = await self._quietly([*argv, "format=Account,QOS"])
-        associations = [line.split("|") for line in told.splitlines() if "|" in line]
-        accounts = sorted({a[0] for a in associations if a[0]})
-        qos = sorted({q for a in associations for q in a[1].split(",") if q})
-        return choices_of(partitions, accounts, qos, self.partitions)
+        return choices_of(partitions, await self._accounting(), self.partitions)
+
+    async def _accounting(self) -> Accounting:
+        """What accounting says of the user, or said before if it does not answer now."""
+        config = await self._quietly(["scontrol", "show", "config"])
+        cluster = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
+        show = ["sacctmgr", "-n", "-P", "show"]
+        owned = ["where", f"user={await self.account_name()}"]
+        here = [f"cluster={cluster[1]}"] if cluster else []
+        what = "format=Account,Partition,QOS,MaxWall"
+        try:
+            done = await self.run([*show, "assoc", *owned, *here, what], timeout=15)
+        except Unreachable:
+            return replace(self._accounts, silent=True)
+        except SpawnerError:
+            return Accounting()
+        if done.code:
+            said = done.stderr.decode("utf-8", "replace")
+            none = NO_ACCOUNTING.search(said)
+            return Accounting() if none else replace(self._accounts, silent=True)
+        associations = read_associations(done.stdout.decode("utf-8", "replace"))
+        qos = read_qos(await self._quietly([*show, "qos", "format=Name,MaxWall"]))
+        account = await self._quietly([*show, "user", *owned, "format=DefaultAccount"])
+        self._accounts = Accounting(associations, qos, account.strip())
+        return self._accounts
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 40,
+        env: Mapping[str, str | None] | None = None,
+    ) -> Completed:
+        changes = {**NOT_MEANT, **(env or {})}
+        return await super().run(argv, stdin=stdin, timeout=timeout, env=changes)
 
     async def _quietly(self, argv: Sequence[str]) -> str:
         """What a command says that not every site has; nothing if it fails."""
@@ -236,167 +298,6 @@ def arguments(values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _jobs(output: bytes) -> Iterator[Job]:
-    for line in output.decode("utf-8", "replace").splitlines():
-        values = line.split("|")
-        if len(values) != 7:
-            continue
-        job = _job(*(value.strip() for value in values))
-        if job is not None:
-            yield job
-
-
-def _job(
-    job_id: str, state: str, reason: str, start: str, end: str, first: str, nodes: str
-) -> Job | None:
-    """One line of squeue's; None for a state that nobody knows."""
-    begins, ends = _moment(start), _moment(end)
-    host = first if first not in ("", "n/a", "None", "(null)") else nodes
-    if state in WAITING:
-        why = reason if reason not in ("", "None") else ""
-        message = WAITING[state] + (f": {why}" if why else "")
-        return Job(
-            id=job_id, phase=Phase.PENDING, reason=_snake(why), message=message, expected=begins
-        )
-    if state in RUNNING:
-        return Job(
-            id=job_id,
-            phase=Phase.RUNNING,
-            message=RUNNING[state],
-            reason="suspended" if RUNNING[state] else "",
-            host=host,
-            started=begins,
-            ends=ends,
-        )
-    if state == "COMPLETING":
-        word, message, again = ENDED.get(ENDING.get(reason, ""), ("", "", False))
-        return Job(
-            id=job_id,
-            phase=Phase.ENDING,
-            reason=word,
-            message=message,
-            again=again,
-            host=host,
-            started=begins,
-        )
-    return replace(_ended(job_id, state), host=host) if state in ENDED else None
-
-
-def _ended(job_id: str, state: str) -> Job:
-    reason, message, again = ENDED[state]
-    return Job(id=job_id, phase=Phase.ENDED, reason=reason, message=message, again=again)
-
-
-def _moment(text: str) -> datetime | None:
-    """A time of Slurm's: epoch seconds, or local time where it does not heed what we ask for."""
-    if text.isdecimal():
-        return datetime.fromtimestamp(int(text), UTC)
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:  # N/A, Unknown
-        return None
-
-
-def _snake(words: str) -> str:
-    """`AssocGrpCpuLimit` as a word for programs."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", words)
-    return re.sub(r"\W+", "_", spaced).strip("_").lower()[:60]
-
-
 def _short(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return (" ".join(lines) or "it said nothing")[:400].rstrip(".") + "."
-
-
-# What it offers -----------------------------------------------------------------------------------
-
-
-class Partition:
-    """One partition: what all of its nodes together can give to a job on one of them."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.default = self.up = False
-        self.hours: float | None = None
-        self.cpus = self.memory = self.gpus = 0
-        self.gpu_types: set[str] = set()
-
-
-def read_partitions(output: str) -> list[Partition]:
-    """The partitions that sinfo tells of; several lines may be one's."""
-    found: dict[str, Partition] = {}
-    for line in output.splitlines():
-        values = [value.strip() for value in line.split("|")]
-        if len(values) != 7:
-            continue
-        name = values[0].removesuffix("*")
-        partition = found.setdefault(name, Partition(name))
-        partition.default |= values[0].endswith("*")
-        partition.up |= values[1] == "up"
-        partition.hours = _hours(values[2])
-        partition.cpus = max(partition.cpus, _number(values[3]))
-        partition.memory = max(partition.memory, _number(values[4]))
-        for kind, count in re.findall(r"(?:^|,)gpu(?::([^:,(]+))?:(\d+)", values[5]):
-            partition.gpus = max(partition.gpus, int(count))
-            partition.gpu_types |= {kind} - {""}
-    return list(found.values())
-
-
-def choices_of(
-    partitions: Sequence[Partition],
-    accounts: Sequence[str],
-    qos: Sequence[str],
-    allowed: Sequence[str] = (),
-) -> Choices:
-    """What can be chosen, and how much of it in which partition."""
-    usable = [p for p in partitions if p.up and (not allowed or p.name in allowed)]
-    if not usable:
-        return Choices()
-    first = next((p.name for p in usable if p.default), usable[0].name)
-    kinds = sorted({kind for p in usable for kind in p.gpu_types})
-    most_gpus = max(p.gpus for p in usable)
-    schemas: dict[str, Any] = {
-        "partition": {"enum": [p.name for p in usable], "default": first},
-        "cpus": {"maximum": max(p.cpus for p in usable)},
-        "memory": {"maximum": max(p.memory for p in usable) / 1024},
-        "gpus": {"maximum": most_gpus} if most_gpus else None,
-        "gpu_type": {"enum": kinds} if kinds else None,
-        "account": {"enum": list(accounts)} if accounts else {},
-        "qos": {"enum": list(qos)} if qos else {},
-    }
-    if limits := [p.hours for p in usable]:
-        known = [hours for hours in limits if hours is not None]
-        if len(known) == len(limits):
-            schemas["hours"] = {"maximum": max(known)}
-    rules = [
-        {
-            "if": {"required": ["partition"], "properties": {"partition": {"const": p.name}}},
-            "then": {
-                "properties": {
-                    "cpus": {"maximum": p.cpus},
-                    "memory": {"maximum": p.memory / 1024},
-                    "gpus": {"maximum": p.gpus},
-                    **({} if p.hours is None else {"hours": {"maximum": p.hours}}),
-                }
-            },
-        }
-        for p in usable
-    ]
-    return Choices({n: s for n, s in schemas.items() if s is None or s}, rules)
-
-
-def _number(text: str) -> int:
-    """`64`, or `64+` where nodes differ."""
-    digits = re.match(r"\d+", text)
-    return int(digits.group()) if digits else 0
-
-
-def _hours(text: str) -> float | None:
-    """A time limit of Slurm's, ``[DAYS-]HH:MM:SS`` or shorter, in hours; None if there is none."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+)(?::(\d+))?", text)
-    if found is None:
-        return None
-    days, hours, minutes, seconds = (int(value or 0) for value in found.groups())
-    if found.group(2) is not None and found.group(4) is None:  # MM:SS
-        hours, minutes, seconds = 0, hours, minutes
-    return days * 24 + hours + minutes / 60 + seconds / 3600

@@ -90,7 +90,7 @@ class Watch:
         if self._due([i for i in ids.values() if i], statuses, ids):
             try:
                 wanted = sorted({i for i in ids.values() if i})
-                self._jobs = dict(await self._spawner.query(wanted)) if wanted else {}
+                self._jobs = await self._ask(wanted)
                 self._queried = time.monotonic()
             except SpawnerError as error:
                 trouble, self._jobs, self._queried = error, {}, float("-inf")
@@ -102,6 +102,10 @@ class Watch:
         if trouble is not None and not reports:
             raise trouble
         return reports
+
+    async def _ask(self, wanted: Sequence[str]) -> dict[str, Job]:
+        spawner = self._spawner
+        return dict(await spawner.silence.ask(spawner.query, wanted)) if wanted else {}
 
     def _due(
         self, wanted: Sequence[str], statuses: Mapping[str, Any], ids: Mapping[str, str]
