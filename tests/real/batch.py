@@ -44,8 +44,11 @@ class Counted:
 
     def calls(self, name: str) -> list[str]:
         """The calls of one program, with their arguments."""
-        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
-        return [line for line in lines if line.split()[0] == name]
+        return [line for line in self.all() if line.split()[0] == name]
+
+    def all(self) -> list[str]:
+        """The calls of all of them."""
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
 
 
 async def begin(manager: SessionManager, spawner: str, **request: Any) -> Session:

@@ -9,7 +9,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from .server import TOKEN, Home, JupyterServer
+from .slurm_sessions import configured, counted, login, slurm
 
+__all__ = ["configured", "counted", "login", "slurm"]  # fixtures of another module
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",

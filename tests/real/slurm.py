@@ -16,17 +16,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .server import free_port, wait
+from .slurmdbd import Accounting
 
 SBIN = "/usr/sbin"
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 CONFIGURATION = """\
-ClusterName=tests
+ClusterName={name}
 SlurmctldHost={host}({address})
 SlurmctldPort={port}
 SlurmdPort=6818
@@ -87,9 +89,13 @@ class Slurm:
         Its ``slurm.conf``, for ``SLURM_CONF``.
     nodes
         The nodes' names, and their addresses.
+    accounting
+        Its slurmdbd, if it has one.
     """
 
-    def __init__(self, cpus: int) -> None:
+    name = "tests"
+
+    def __init__(self, cpus: int, accounting: bool, settings: Mapping[str, str]) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="js-slurm-", dir="/var/tmp"))
         self.base.chmod(0o755)
         self.tag = secrets.token_hex(3)
@@ -99,7 +105,9 @@ class Slurm:
         self.munge = self.base / "munge" / "socket"
         self.port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._prepare(cpus)
+        self.accounting = Accounting(self) if accounting else None
+        kept = {} if self.accounting is None else self.accounting.settings
+        self._prepare(cpus, {**kept, **settings})
 
     @property
     def env(self) -> dict[str, str]:
@@ -126,10 +134,11 @@ class Slurm:
     # Its parts ------------------------------------------------------------------------------
 
     def up(self) -> None:
-        self._start(
-            "munge", [f"{SBIN}/munged", "-F", f"--socket={self.munge}", *self._munge_files()]
-        )
+        munged = [f"{SBIN}/munged", "-F", f"--socket={self.munge}", *self._munge_files()]
+        self.start("munge", munged, user="munge")
         wait(self.munge.exists, 20, "munged")
+        if self.accounting is not None:
+            self.accounting.up()
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
@@ -143,16 +152,18 @@ class Slurm:
             _ip("netns", "del", f"js{self.tag}{node}", check=False)
             _ip("link", "del", f"v{self.tag}{node}", check=False)
         self.stop_controller()
-        self._end("munge", signal.SIGTERM)
+        if self.accounting is not None:
+            self.accounting.down()
+        self.end("munge", signal.SIGTERM)
         _ip("link", "del", f"b{self.tag}", check=False)
         shutil.rmtree(self.base, ignore_errors=True)
 
     def start_controller(self) -> None:
-        self._start("controller", [f"{SBIN}/slurmctld", "-D", "-f", str(self.conf)])
+        self.start("controller", [f"{SBIN}/slurmctld", "-D", "-f", str(self.conf)], user="slurm")
         wait(self.controls, 30, f"slurmctld: see {self.base}/state/log")
 
     def stop_controller(self) -> None:
-        self._end("controller", signal.SIGTERM)
+        self.end("controller", signal.SIGTERM)
 
     def controls(self) -> bool:
         """Whether slurmctld accepts connections."""
@@ -162,33 +173,42 @@ class Slurm:
         namespaces = ["unshare", "--uts", "--ipc", "--mount", "--pid", "--fork", "--kill-child"]
         boot = ["--mount-proc", "sh", "-c", BOOT, "boot", node, str(self.base)]
         inside = ["nsenter", f"--net=/run/netns/js{self.tag}{node}", *namespaces, *boot]
-        self._start(node, inside, session=True)
+        self.start(node, inside, session=True)
 
     def kill_node(self, node: str) -> None:
         """As a power failure would: every process of it is gone at once."""
-        self._end(node, signal.SIGKILL)
+        self.end(node, signal.SIGKILL)
 
     def _leader(self, node: str) -> int:
         parent = self._processes[node].pid
         children = Path(f"/proc/{parent}/task/{parent}/children")
         return int(wait(lambda: children.read_text().split(), 10, f"{node}'s first process")[0])
 
-    def _start(self, name: str, argv: list[str], session: bool = False) -> None:
-        user = {"munge": "munge", "controller": "slurm"}.get(name)
+    def start(
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        user: str | None = None,
+        session: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start one of its processes, known by `name` to `end`."""
         with (self.base / f"{name}.out").open("ab") as out:
             self._processes[name] = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", **self.env},
+                env={**ENVIRONMENT, **self.env, **(env or {})},
                 user=user,
                 group=user,
                 extra_groups=None if user is None else [],
                 start_new_session=session,
             )
 
-    def _end(self, name: str, number: int) -> None:
+    def end(self, name: str, number: int) -> None:
+        """End one of its processes with the signal `number`, if it runs."""
         process = self._processes.pop(name, None)
         if process is None:
             return
@@ -212,7 +232,7 @@ class Slurm:
             f"--seed-file={place}/seed",
         ]
 
-    def _prepare(self, cpus: int) -> None:
+    def _prepare(self, cpus: int, settings: Mapping[str, str]) -> None:
         for name, owner in {"munge": "munge", "state": "slurm", "n1": "root", "n2": "root"}.items():
             (self.base / name).mkdir(mode=0o755)
             shutil.chown(self.base / name, owner, None if owner == "root" else owner)
@@ -228,17 +248,19 @@ class Slurm:
             f"NodeName=n1 Name=gpu Type=a100 File=/dev/{d}\n" for d in ("null", "zero")
         )
         (self.base / "gres.conf").write_text(devices)  # as many "GPUs", which nobody opens
-        self.conf.write_text(
-            CONFIGURATION.format(
-                host=host,
-                address=f"{self.net}.1",
-                net=self.net,
-                port=self.port,
-                munge=self.munge,
-                base=self.base,
-                cpus=cpus,
-            )
+        common = CONFIGURATION.format(
+            name=self.name,
+            host=host,
+            address=f"{self.net}.1",
+            net=self.net,
+            port=self.port,
+            munge=self.munge,
+            base=self.base,
+            cpus=cpus,
         )
+        kept = [line for line in common.splitlines() if line.partition("=")[0] not in settings]
+        changed = [f"{key}={value}" for key, value in settings.items()]
+        self.conf.write_text("".join(f"{line}\n" for line in [*changed, *kept]))
         version = subprocess.run([f"{SBIN}/slurmd", "-V"], capture_output=True, check=True).stdout
         if b" 22." not in version:  # newer ones look for cgroups even if nothing is to use them
             (self.base / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
@@ -257,9 +279,19 @@ class Slurm:
 
 
 @contextmanager
-def cluster(cpus: int = 8) -> Iterator[Slurm]:
-    """A cluster that is up, and leaves nothing behind."""
-    slurm = Slurm(cpus)
+def cluster(cpus: int = 8, *, accounting: bool = False, **settings: str) -> Iterator[Slurm]:
+    """A cluster that is up, and leaves nothing behind.
+
+    Parameters
+    ----------
+    cpus
+        Processors of each of its two nodes.
+    accounting
+        Whether it has slurmdbd.
+    settings
+        Lines of its slurm.conf, in place of those that it has otherwise.
+    """
+    slurm = Slurm(cpus, accounting, settings)
     try:
         slurm.up()
         yield slurm
@@ -349,8 +381,9 @@ def _free_network() -> str:
             return net
 
 
-if __name__ == "__main__":  # to look around: python -m tests.real.slurm
-    with contextlib.suppress(KeyboardInterrupt), cluster() as made:
+if __name__ == "__main__":  # to look around: python -m tests.real.slurm [accounting]
+    kept = "accounting" in sys.argv
+    with contextlib.suppress(KeyboardInterrupt), cluster(accounting=kept) as made:
         print(f"export SLURM_CONF={made.conf}", flush=True)
         signal.pause()
     sys.exit(0)
