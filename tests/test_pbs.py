@@ -221,7 +221,7 @@ class Answers(LocalHost):
     def __init__(self, *answers: tuple[int, str, str]) -> None:
         super().__init__()
         self.answers, self.asked = list(answers), list[list[str]]()
-        self.env: Mapping[str, str] = {}
+        self.env: Mapping[str, str | None] = {}
 
     async def run(
         self,
@@ -229,7 +229,7 @@ class Answers(LocalHost):
         *,
         stdin: bytes = b"",
         timeout: float = 30,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> Completed:
         self.asked.append(list(argv))
         self.env = env or {}

@@ -56,6 +56,7 @@ def test_accounting_tells_how_a_job_ended_and_who_cancelled_it() -> None:
     assert read_accounting(told) == {
         "1": ("COMPLETED", None),
         "2": ("CANCELLED", 1001),
+        "3": ("RUNNING", None),
         "4": ("OUT_OF_MEMORY", None),
         "5": ("CANCELLED", None),
     }

@@ -34,7 +34,7 @@ from .slurm_choices import (
     read_partitions,
     read_qos,
 )
-from .slurm_jobs import COLUMNS, ended_job, read_accounting, read_queue
+from .slurm_jobs import COLUMNS, ENDED, ended_job, read_accounting, read_queue
 
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 """Makes Slurm tell times in epoch seconds: what it tells otherwise has no time zone."""
@@ -165,11 +165,14 @@ class SlurmSpawner(BatchSpawner):
         accounted, silent = await self._accounted([*ids, *cancelled])
         jobs = {}
         for job_id, (state, by) in accounted.items():
-            jobs[job_id] = ended_job(job_id, state, await self._other(by))
+            if state in ENDED:
+                jobs[job_id] = ended_job(job_id, state, await self._other(by))
         now = time.monotonic()
         self._missed = {i: self._missed.get(i, now) for i in ids if i not in jobs}
         for job_id, since in self._missed.items():
-            late = not silent or now - since > ACCOUNTING_PATIENCE
+            # It may not know yet what slurmctld has forgotten already.
+            behind = silent or job_id in accounted
+            late = not behind or now - since > ACCOUNTING_PATIENCE
             if late and await self._forgotten(job_id):
                 jobs[job_id] = Job(id=job_id, phase=Phase.GONE)
         return jobs
@@ -180,11 +183,9 @@ class SlurmSpawner(BatchSpawner):
         """What `read_accounting` reads of jobs; and whether there is accounting, but it does not
         answer now: how a job ended is not known then, and is not made up.
         """
+        argv = ["sacct", "-n", "-X", "-P", "-j", ",".join(ids), "-o", "JobIDRaw,State"]
         try:
-            done = await self.run(
-                ["sacct", "-n", "-X", "-P", "-j", ",".join(ids), "-o", "JobIDRaw,State"],
-                timeout=15,
-            )
+            done = await self.run(argv, timeout=15)
         except Unreachable:
             return {}, True
         except SpawnerError:

@@ -141,18 +141,18 @@ def ended_job(job_id: str, state: str, by: str = "") -> Job:
 
 
 def read_accounting(output: str) -> Mapping[str, tuple[str, int | None]]:
-    """By job id, the state, one of `ENDED`, and the number of the user who cancelled it, if told.
+    """By job id, the state, and the number of the user who cancelled it, if told.
 
     Parameters
     ----------
     output
-        sacct's ``JobIDRaw|State``. A job that has not ended, as far as that knows, is left out.
+        sacct's ``JobIDRaw|State``; any other line is somebody else's.
     """
     found: dict[str, tuple[str, int | None]] = {}
     for line in output.splitlines():
         job_id, _, told = line.partition("|")
         state, _, by = told.strip().partition(" by ")
-        if state in ENDED:
+        if job_id.isdecimal() and state:
             found[job_id] = state, int(by) if by.isdecimal() else None
     return found
 

@@ -242,7 +242,6 @@ async def test_without_slurmdbd_nothing_changes(slurm: Slurm, root: Path) -> Non
     async with running(root, spawners={"before": traits}) as manager:
         known = (await form(manager, "before"))["properties"]
         session = await until_running(manager, await begin(manager, "before", resources=SMALL))
-        lost = await until_running(manager, await begin(manager, "before", resources=SMALL))
         accounting(slurm).stop()
         try:
             async with running(root, spawners={"before": traits}) as fresh:
@@ -256,22 +255,35 @@ async def test_without_slurmdbd_nothing_changes(slurm: Slurm, root: Path) -> Non
                         break
                     await asyncio.sleep(0.1)
             assert kept["enum"] == known["account"]["enum"]
-            # How a job ended that slurmctld has forgotten, too, nobody can say now.
-            (job,) = jobs(slurm, lost.id)
-            for pid in marked(lost.id):
-                os.kill(pid, signal.SIGKILL)
-            await over(slurm, job)
-            lost = await until(manager, lost, lambda s: s.attempt.unreachable_since is not None)
-            assert lost.state is State.RUNNING
             now = await manager.session(session.id)
             assert (now.state, now.attempt.unreachable_since) == (State.RUNNING, None)
             assert await answer(manager, now)
             late = await until_running(manager, await begin(manager, "before", resources=SMALL))
         finally:
             accounting(slurm).start()
-        ended = await until_ended(manager, lost)
-        assert ended.attempt.reason == "failed", ended.attempt
         for each in (session, late):
             await manager.stop(each.id)
             await until_ended(manager, each)
     wait(lambda: not marked(session.id), 20, "its supervisor")
+
+
+async def test_how_a_job_ended_is_not_made_up_while_slurmdbd_is_down(
+    slurm: Slurm, root: Path
+) -> None:
+    async with running(root, spawners={"hpc": QUICK}) as manager:
+        session = await until_running(manager, await begin(manager, "hpc", resources=SMALL))
+    (job,) = jobs(slurm, session.id)
+    accounting(slurm).stop()
+    try:
+        for pid in marked(session.id):
+            os.kill(pid, signal.SIGKILL)
+        await over(slurm, job)
+        async with running(root, spawners={"hpc": QUICK}) as manager:
+            now = await until(manager, session, lambda s: s.attempt.unreachable_since is not None)
+            assert now.state is State.RUNNING
+            accounting(slurm).start()
+            ended = await until_ended(manager, session)
+            assert (ended.attempt.reason, ended.state) == ("failed", State.FAILED)
+    finally:
+        if not accounting(slurm).answers():
+            accounting(slurm).start()
