@@ -80,6 +80,8 @@ class SessionsExtension(ExtensionApp):
             ),
         )
         self.settings["jupyter_sessions_manager"] = self.manager
+        for problem in {*self.manager.wrong.hosts.values(), *self.manager.wrong.spawners.values()}:
+            self.log.error("jupyter_sessions: %s. It cannot be used; the others can.", problem)
         if server.event_logger is not None:
             self.manager.observers.append(EventEmitter(server.event_logger, self.manager.describe))
         self.manager.observers.append(self._close_connections)

@@ -196,7 +196,7 @@ class Forms:
     def _spawner(
         self, layers: Sequence[Layer], spawners: Sequence[Mapping[str, Any]]
     ) -> tuple[str, Laid]:
-        known = [s["name"] for s in spawners]
+        known = [s["name"] for s in spawners if self._offers.has_spawner(s["name"])]
         value, source, dropped = _usual(spawners), "app", []
         for layer, choices in layers:
             wanted = choices.get("spawner")

@@ -35,7 +35,7 @@ from .launching import before_output, fields, session_app
 from .ledger import Ledger
 from .offers import Offers
 from .ownership import Ownership
-from .places import build_hosts, build_spawners
+from .places import Wrong, build_hosts, build_spawners
 from .polling import Poller
 from .preferences import Preferences
 from .project_apps import ProjectApps
@@ -169,15 +169,17 @@ class SessionManager(LoggingConfigurable):
         self.observers: list[Observer] = []
         root = Path(self.data_dir or Path(jupyter_data_dir(), "jupyter_sessions")).expanduser()
         self.store = SessionStore(root)
-        self._hosts = build_hosts(self.hosts, self)
-        spawners = build_spawners(self.spawners, self._hosts, self)
+        self.wrong = Wrong()
+        self._hosts = build_hosts(self.hosts, self, self.wrong)
+        spawners = build_spawners(self.spawners, self._hosts, self, self.wrong)
         self._places: Mapping[str, Spawner] = spawners
         servers = configured_servers(self.config)
         proxied = None if self.server_proxy_apps == "off" else servers
         sources = all_sources(self.apps, proxied, self.services, self.service_directories)
         catalogue = Catalogue(self.log, sources, self.option_overrides)
         self.projects = ProjectApps(projects_in or self.root_dir, Trust(root))
-        self.offers = Offers(catalogue, self.projects, spawners, self.open_ports)
+        wrong = self.wrong.spawners
+        self.offers = Offers(catalogue, self.projects, spawners, self.open_ports, wrong)
         self.forms = Forms(self.offers, Preferences(root), self.root_dir, self._limits, self.log)
         self.ledger = Ledger(self.store, Ownership(root), self.log, self._noticed)
         self.connections = Connections()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from .apps.app import ICONS, App
@@ -27,6 +28,8 @@ class Offers:
     ----------
     open_ports
         ``warn``, ``deny`` or ``allow``: see `SessionManager.open_ports`.
+    wrong
+        Why spawners cannot be used that are configured, by name: they are listed with the reason.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class Offers:
         projects: ProjectApps,
         spawners: Mapping[str, Spawner],
         open_ports: str,
+        wrong: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.catalogue = catalogue
         self.projects = projects
         self.choices = ChoiceFinder()
         self._spawners = spawners
         self._open_ports = open_ports
+        self._wrong = wrong
         self._elsewhere = Elsewhere()
 
     async def close(self) -> None:
@@ -188,7 +193,7 @@ class Offers:
         for spawner in described:
             reason = spawner["unavailable_reason"] or problems.get(spawner["name"]) or ""
             spawner |= {"available": not reason, "unavailable_reason": reason}
-        return described
+        return [*described, *(_unusable(name, reason) for name, reason in self._wrong.items())]
 
     async def _described(self, spawner: Spawner) -> dict[str, Any]:
         reason = await spawner.available()
@@ -209,10 +214,16 @@ class Offers:
         ------
         SpawnerNotFound
         """
+        if name in self._wrong:
+            raise SpawnerNotFound(f"The spawner {name!r} cannot be used: {self._wrong[name]}")
         if name not in self._spawners:
             known = ", ".join(self._spawners)
             raise SpawnerNotFound(f"There is no spawner {name!r} here; there are: {known}.")
         return self._spawners[name]
+
+    def has_spawner(self, name: str) -> bool:
+        """Whether there is a spawner `name` whose configuration can be used."""
+        return name in self._spawners
 
     def spawner_title(self, name: str) -> str:
         """What people call the spawner `name`; its name if there is none of that name any more."""
@@ -258,6 +269,19 @@ class Offers:
         if app.has_open_port and self._open_ports == "deny":
             return f"{OPEN_PORT} The administrator denies that (SessionManager.open_ports)."
         return ""
+
+
+def _unusable(name: str, reason: str) -> dict[str, Any]:
+    """What a spawner is answered as whose configuration is wrong."""
+    return {
+        "name": name,
+        "title": name,
+        "host": "local",
+        "same_files": True,
+        "options": {"type": "object", "properties": {}},
+        "available": False,
+        "unavailable_reason": reason,
+    }
 
 
 def _content(app: App) -> bytes | None:

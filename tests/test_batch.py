@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +14,8 @@ from jupyter_sessions.errors import InvalidRequest, SpawnerError
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.options import OptionSchema
 from jupyter_sessions.session import Report, Status
-from jupyter_sessions.spawners import script
-from jupyter_sessions.spawners.choices import said
+from jupyter_sessions.spawners import choices, script
+from jupyter_sessions.spawners.choices import Choices, Offered, said
 from jupyter_sessions.spawners.directives import clock, refusal
 from jupyter_sessions.spawners.jobs import LAST_WORD, Job, Phase, margin_of, report_of
 from jupyter_sessions.spawners.slurm import SlurmSpawner, arguments
@@ -236,3 +238,39 @@ def test_ages_are_for_people() -> None:
         "As of 3 min ago.",
         "As of 2 h ago.",
     ]
+
+
+async def test_choices_that_are_old_are_not_shown_if_there_are_fresh_ones_soon() -> None:
+    answers: list[Choices] = []
+
+    async def ask() -> Choices:
+        answers.append(Choices({"partition": {"enum": [str(len(answers))]}}))
+        return answers[-1]
+
+    offered = Offered(ask, lambda: 0, logging.getLogger())
+    for number in (1, 2):
+        await offered.look()
+        assert len(answers) == number
+        assert offered.choices is answers[-1]
+
+
+async def test_a_scheduler_that_is_slow_holds_up_no_form_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choices, "FRESHER", 0.01)
+    slow = asyncio.Event()
+    first = Choices({"partition": {"enum": ["old"]}})
+
+    async def ask() -> Choices:
+        if offered.choices is not first:
+            return first
+        await slow.wait()
+        return Choices()
+
+    offered = Offered(ask, lambda: 0, logging.getLogger())
+    await offered.look()
+    await offered.look()
+    assert offered.choices is first
+    slow.set()
+    await offered.look()
+    assert offered.choices is not first

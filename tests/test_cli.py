@@ -403,3 +403,17 @@ def test_bash_completes_sessions_where_the_configuration_keeps_them(
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_code_is_printed_as_it_is(cli: Commands, shell: str) -> None:
     assert "jupyter-sessions" in cli("completion", shell).out
+
+
+def test_a_spawner_that_is_configured_wrongly_is_told_of_and_the_others_work(
+    cli: Commands, home: Home
+) -> None:
+    home.config.mkdir(parents=True, exist_ok=True)
+    (home.config / "jupyter_server_config.py").write_text(
+        'c.SessionManager.spawners = {"hpc": {"class": "slrum"}, "fine": {"class": "process"}}\n'
+    )
+    found = {s["name"]: s for s in cli.json("spawners")}
+    assert [name for name, s in found.items() if s["available"]] == ["local", "fine"]
+    assert "did you mean 'slurm'?" in found["hpc"]["unavailable_reason"]
+    assert "did you mean 'slurm'?" in cli("start", "echo", "-s", "hpc", code=3).err
+    assert cli.json("start", "echo", "-s", "fine", "--wait")["state"] == "running"

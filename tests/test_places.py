@@ -9,7 +9,7 @@ import pytest
 
 from jupyter_sessions import places
 from jupyter_sessions.hosts.local import LocalHost
-from jupyter_sessions.places import PlaceError, build_hosts, build_spawners
+from jupyter_sessions.places import PlaceError, Wrong, build_hosts, build_spawners
 from jupyter_sessions.spawners.process import ProcessSpawner
 
 
@@ -39,7 +39,7 @@ def test_local_can_be_configured() -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ({"class": "slrum"}, "no class 'slrum'; installed: .*process"),
+        ({"class": "slrum"}, "no class 'slrum'; did you mean 'slurm'\\? installed: .*process"),
         ({}, "no class None"),
         ({"class": ["process"]}, "no class"),
         ("process", "not a dict with a `class`"),
@@ -48,6 +48,8 @@ def test_local_can_be_configured() -> None:
         ({"class": "process", "host": {}}, "no host {}"),
         ({"class": "process", "partition": "gpu"}, "ProcessSpawner has no trait 'partition'"),
         ({"class": "process", "name": "x"}, "no trait 'name'"),
+        ({"class": "process", "titel": "x"}, "no trait 'titel'; did you mean 'title'"),
+        ({"class": "slurm", "fixed": {"acount": "x"}}, "fixed\\['acount'\\] is none of .*account"),
         ({"class": "process", "poll_interval": "often"}, "poll_interval"),
         ({"class": "process", "poll_interval": 0}, "poll_interval"),
     ],
@@ -56,6 +58,28 @@ def test_a_wrong_spawner_is_named_with_what_is_wrong(spec: Any, says: str) -> No
     with pytest.raises(PlaceError, match=says) as caught:
         build_spawners({"mine": spec}, build_hosts({}, None), None)
     assert str(caught.value).startswith("SessionManager.spawners['mine']: ")
+
+
+def test_what_may_be_fixed_may_be_named_by_the_configuration_itself() -> None:
+    own = {"licenses": {"type": "string", "argument": "--licenses={}"}}
+    spec = {"class": "slurm", "fixed": {"licenses": "x", "account": "a"}, "directives": own}
+    assert "mine" in build_spawners({"mine": spec}, build_hosts({}, None), None)
+
+
+def test_what_is_wrong_is_kept_and_the_others_are_built() -> None:
+    wrong = Wrong()
+    hosts = build_hosts({"lab": {"class": "shh"}}, None, wrong)
+    specs = {
+        "on-it": {"class": "process", "host": "lab"},
+        "misspelt": {"class": "slrum"},
+        "fine": {"class": "process"},
+    }
+    assert [*build_spawners(specs, hosts, None, wrong)] == ["local", "fine"]
+    assert "no class 'shh'; did you mean 'ssh'?" in wrong.hosts["lab"]
+    assert wrong.spawners["on-it"] == wrong.hosts["lab"]
+    assert "no class 'slrum'" in wrong.spawners["misspelt"]
+    with pytest.raises(PlaceError, match="'local'"):
+        build_spawners({"local": {"class": "slrum"}}, hosts, None, wrong)
 
 
 @pytest.mark.parametrize("spec", [{"class": "telnet"}, {"class": "local", "x": 1}, 5])

@@ -321,6 +321,10 @@ class Spawner(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
         """Remove what is kept elsewhere of a session that has ended: see `Host.forget`."""
         await self.host.forget(session_id, before)
 
+    def misconfigured(self) -> str:
+        """What is wrong with its traits, taken together, as a sentence; empty if nothing is."""
+        return ""
+
     def options_schema(self) -> dict[str, Any]:
         """The JSON Schema of the resources that people may ask for: see ``app.schema.json``."""
         return {"type": "object", "properties": {}}

@@ -157,6 +157,14 @@ class BatchSpawner(ReachesNodes, Spawner):
             raise TraitError(wrong)
         return proposal["value"]
 
+    def misconfigured(self) -> str:
+        in_script = set(script.names_in(self.script_template)) - {"command", "prologue"}
+        known = {*self.built_in, *self.directives, *in_script}
+        if unknown := self.fixed.keys() - known:
+            there = ", ".join(sorted(known))
+            return f"fixed[{min(unknown)!r}] is none of {there}: say in directives what it becomes"
+        return ""
+
     @validate("directory")
     def _check_directory(self, proposal: Any) -> Any:
         if proposal["value"] and not proposal["value"].startswith("/"):

@@ -13,6 +13,8 @@ from ..errors import SpawnerError
 
 PATIENCE = 3.0
 """Seconds that a form waits for the first answer; after that it begins with free text."""
+FRESHER = 1.0
+"""Seconds that a form waits for an answer that is not old; after that it shows the old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,16 @@ class Offered:
         return None if self._answered is None else time.monotonic() - self._answered
 
     async def look(self) -> None:
-        """Ask if the answer is old; wait only if there is none yet, and not for long."""
+        """Ask if the answer is old, and wait for the next one, but not for long."""
         old = time.monotonic() - self._asked >= self._interval()
         # One that did not answer is asked again soon: somebody looks at the form now.
         failed = self.problem and time.monotonic() - self._asked >= 2 * PATIENCE
         if self._task is None and (old or failed):
             self._asked = time.monotonic()
             self._task = asyncio.create_task(self._refresh(), name="sessions-choices")
-        if self._task is not None and self._answered is None:
-            await asyncio.wait([self._task], timeout=PATIENCE)
+        if self._task is not None:
+            patience = PATIENCE if self._answered is None else FRESHER
+            await asyncio.wait([self._task], timeout=patience)
 
     async def _refresh(self) -> None:
         try:
