@@ -14,7 +14,8 @@ packages_demo=(tigervnc-standalone-server tigervnc-tools openbox xterm dbus x11-
 packages_benchmark=(nginx wrk gcc libc6-dev chromium socat)
 packages_test=(openssl chromium xdotool imagemagick iproute2 sudo procps nginx xpra xvfb python3-pil jwm
   openssh-client openssh-server util-linux environment-modules r-base-core r-cran-shiny
-  slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server gridengine-master gridengine-exec gridengine-client)
+  slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
+  libslurm-perl libslurmdb-perl libswitch-perl gridengine-master gridengine-exec gridengine-client)
 
 node_version=24.19.0
 tools_layout=1 # one more whenever setup-tools.sh makes the folder in another way

@@ -16,9 +16,14 @@ from traitlets.config import Config
 from jupyter_sessions.errors import SpawnerError
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.session import Status
+from jupyter_sessions.spawners import jupyterhub
 from jupyter_sessions.spawners.base import Spawner
 from jupyter_sessions.spawners.jupyterhub import JupyterHubSpawner
 from jupyter_sessions.testing import SpawnerContract
+
+HERE = {"profile": "here"}
+OLD = "ignore:Passing unrecognized arguments:DeprecationWarning"
+"""What traitlets says of wrapspawner."""
 
 
 def a_spawner(home: Path, **traits: Any) -> JupyterHubSpawner:
@@ -48,6 +53,28 @@ class TestThroughAGate(SpawnerContract):
 
     # What the gate does not change is tested above.
     test_what_people_type_reaches_the_app_as_data = None  # type: ignore[assignment]
+
+
+@pytest.mark.filterwarnings(OLD)
+class TestProfiles(SpawnerContract):
+    """A class that wraps others: what runs is the child's, chosen by what people ask for."""
+
+    resources = HERE
+
+    @asynccontextmanager
+    async def spawner(self) -> AsyncIterator[Spawner]:
+        simple = "jupyterhub.spawner.SimpleLocalProcessSpawner"
+        traits = {"home_dir_template": str(self.store / "home")}
+        profiles = [
+            ("There", "there", "batchspawner.TorqueSpawner", {}),
+            ("Here", "here", simple, traits),
+        ]
+        yield a_spawner(
+            self.store / "home",
+            spawner_class="wrapspawner.ProfilesSpawner",
+            spawner_config={"profiles": profiles},
+            options={"properties": {"profile": {"enum": ["here"]}}},
+        )
 
 
 async def problem(**traits: Any) -> str:
@@ -109,6 +136,14 @@ class Broken(Spawner):
     async def stop(self, now=False): pass
     async def poll(self): return 0
 """
+OTHER = """
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+class Other(SimpleLocalProcessSpawner):
+    "Starts what it thinks right, as sudospawner does."
+    async def start(self):
+        self.cmd, self.args = ["sleep", "600"], []
+        return await super().start()
+"""
 QUEUE = """
 import asyncio, os
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
@@ -136,7 +171,7 @@ class Queue(LocalProcessSpawner):
 def own_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module with classes of a site's own."""
     name = f"site_{os.getpid()}_{tmp_path.name}"
-    (tmp_path / f"{name}.py").write_text(BROKEN + QUEUE)
+    (tmp_path / f"{name}.py").write_text(BROKEN + OTHER + QUEUE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("TICKET", str(tmp_path / "ticket"))
     return name
@@ -180,3 +215,41 @@ async def test_a_job_waits_runs_and_can_be_cancelled_by_another_server(
     while first._starting:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     await tests.gone(launch)
+
+
+async def test_a_class_that_starts_something_else_is_found_out(
+    short_path: Path, own_class: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jupyterhub, "SILENT", 0.5)
+    home = {"home_dir_template": str(short_path / "home")}
+    spawner = a_spawner(short_path, spawner_class=f"{own_class}.Other", spawner_config=home)
+    tests = suite(short_path)
+    launch = tests.launch()
+    handle = await tests.start(spawner, launch)
+    pid = handle["state"]["pid"]
+    report = await tests.report(spawner, handle, Status.ENDED)
+    assert report.reason == "no_supervisor"
+    assert "has to run the command that it is given" in report.message
+    await spawner.stop(handle)
+    async with asyncio.timeout(20):
+        while Path(f"/proc/{pid}").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.filterwarnings(OLD)
+def test_wrapped_classes_are_configured_as_ours_are(tmp_path: Path) -> None:
+    """A class within another gets its traits from the configuration alone."""
+    own = Config({"BatchSpawnerBase": {"exec_prefix": "sudo -E"}, "TorqueSpawner": {}})
+    own.TorqueSpawner.exec_prefix = "sudo"
+    profiles = [("Queue", "queue", "batchspawner.TorqueSpawner", {"req_queue": "q"})]
+    spawner = a_spawner(
+        tmp_path,
+        spawner_class="wrapspawner.ProfilesSpawner",
+        spawner_config={"profiles": profiles},
+        config=own,
+    )
+    one = spawner._make({"session": "s", "options": {"profile": "queue"}, "state": {}})
+    child = one.child_spawner
+    assert (child.exec_prefix, child.batchspawner_singleuser_cmd) == ("", "")
+    assert child.req_queue == "q"
+    assert own.TorqueSpawner.exec_prefix == "sudo", "the server's own is left alone"

@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
+from copy import deepcopy
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -39,6 +40,10 @@ VANISHED = 30.0
 """Seconds for which a job has to be said to be gone until it is believed."""
 CANCEL_GRACE = 10.0
 """Seconds beyond the app's own grace that a runner may take to end before its job is cancelled."""
+SILENT = 60.0
+"""Seconds for which a class that has started may show nothing of our supervisor."""
+OURS = {"exec_prefix": "", "batchspawner_singleuser_cmd": ""}
+"""Traits of batchspawner: we are that user, and need neither become them nor start a notebook."""
 LOOKS, LATER = 5, 0.5
 """How often to look whether a job that could not be cancelled has ended, and after how long."""
 AT_A_TIME = 4
@@ -95,6 +100,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         self._asked: dict[str, tuple[float, Any, str]] = {}
         self._gone: dict[str, float] = {}
         self._stops: dict[str, float] = {}
+        self._began: dict[str, float] = {}
         self._slots = asyncio.Semaphore(AT_A_TIME)
 
     # A spawner -------------------------------------------------------------------------------
@@ -131,12 +137,11 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         one.cmd, one.args = command, []
         task = asyncio.create_task(self._run(one), name=f"sessions-hub-{handle['session']}")
         self._starting[directory] = (one, task)
-        task.add_done_callback(lambda _: self._starting.pop(directory, None))
-        task.add_done_callback(lambda _: _await_child(one))
+        task.add_done_callback(lambda _: self._settled(directory, one, task))
         told: dict[str, Any] = {}
         until = time.monotonic() + float(one.start_timeout)
         while not task.done():
-            if (state := dict(one.get_state())) != told:
+            if (state := _state(one)) != told:
                 told = state
                 until = time.monotonic() + self.patience
                 yield told
@@ -148,8 +153,15 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         if not task.done() and not told:
             task.cancel()
             raise SpawnerError(f"{self.spawner_class} has not started anything in time.")
-        if (state := dict(one.get_state())) != told:
+        if (state := _state(one)) != told:
             yield state
+
+    def _settled(self, directory: str, one: Any, task: asyncio.Task[Any]) -> None:
+        """The class has started it, or has failed to."""
+        self._starting.pop(directory, None)
+        _await_child(one)
+        if not task.cancelled() and task.exception() is None:
+            self._began[directory] = time.monotonic()
 
     async def _run(self, one: Any) -> None:
         for hook in ("run_pre_spawn_hook", "_run_apply_user_options"):
@@ -171,8 +183,9 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         """Say what a notebook server would: that it is there, once the class takes note of it."""
         while True:
             await asyncio.sleep(0.5)
-            if one.get_state() and not one.port:
-                one.port = 1  # nobody goes there: the app listens elsewhere
+            for layer in _layers(one):
+                if layer.get_state() and not layer.port:
+                    layer.port = 1  # nobody goes there: the app listens elsewhere
 
     async def find(self, launch: Launch) -> Handle | None:
         directory = await self.attempt_directory(launch)
@@ -216,9 +229,18 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
             lives, message = await self._lives(handle)
         except SpawnerError:
             return runner_report(status) if begun else None
+        if lives and begun:
+            return runner_report(status)
+        began = self._began.get(str(handle["directory"]))
+        if lives and (began is None or time.monotonic() - began < SILENT):
+            return Report(Status.QUEUED, message=message)
         if lives:
-            queued = Report(Status.QUEUED, message=message)
-            return runner_report(status) if begun else queued
+            message = (
+                f"{self.spawner_class} has started something, but not the session's supervisor, as"
+                " far as can be seen here: the class has to run the command that it is given"
+                f" (cmd), where {handle['directory']} is the same folder."
+            )
+            return Report(Status.ENDED, reason="no_supervisor", message=message)
         if begun:
             message = "Its job has ended, and its supervisor with it."
         return Report(Status.ENDED, reason="job_ended", message=message)
@@ -268,7 +290,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         if begun and (ended or time.monotonic() - first < patience):
             return
         one, task = self._starting.get(directory) or (self._make(handle), None)
-        if one.get_state():
+        if _state(one):
             try:
                 await _end(one)
             except Exception as error:
@@ -328,10 +350,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
             "orm_spawner": orm_spawner,
             "user_options": dict(handle["options"]),
         }
-        if cls.class_traits().get("exec_prefix") is not None:
-            settings["exec_prefix"] = ""  # we are that user, and need not become them
-        if cls.class_traits().get("batchspawner_singleuser_cmd") is not None:
-            settings["batchspawner_singleuser_cmd"] = ""
+        settings |= {name: value for name, value in OURS.items() if name in cls.class_traits()}
         unknown = self.spawner_config.keys() - cls.class_trait_names()
         if unknown:
             raise SpawnerError(f"{self.spawner_class} has no trait {min(unknown)!r}.")
@@ -350,7 +369,23 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
             except Exception as error:  # whatever a file of Python may raise
                 raise SpawnerError(f"{self.hub_config} cannot be read: {error!r}") from error
         config.merge(self.config)
+        config = deepcopy(config)
+        for section in list(config.values()):  # of classes that are wrapped by others, too
+            if isinstance(section, Config):
+                section.update({name: OURS[name] for name in OURS if name in section})
+        config.BatchSpawnerBase.update(OURS)
         return config
+
+
+def _layers(one: Any) -> list[Any]:
+    """An instance, and within it that which does the work (`wrapspawner`)."""
+    child = getattr(one, "child_spawner", None)
+    return [one] if child is None else [one, *_layers(child)]
+
+
+def _state(one: Any) -> dict[str, Any]:
+    """What the class has started; empty if nothing, whatever else it keeps."""
+    return dict(one.get_state()) if _layers(one)[-1].get_state() else {}
 
 
 async def _end(one: Any) -> None:
@@ -370,7 +405,7 @@ async def _end(one: Any) -> None:
 
 def _await_child(one: Any) -> None:
     """Be there for the end of a process that the class has started as ours."""
-    if isinstance(child := getattr(one, "proc", None), subprocess.Popen):
+    if isinstance(child := getattr(_layers(one)[-1], "proc", None), subprocess.Popen):
         name = f"sessions-hub-{child.pid}"
         threading.Thread(target=child.wait, name=name, daemon=True).start()
 

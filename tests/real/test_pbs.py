@@ -21,6 +21,7 @@ import pytest
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.session import Session, State, Status
 from jupyter_sessions.spawners.base import Launch, Spawner
+from jupyter_sessions.spawners.jupyterhub import JupyterHubSpawner
 from jupyter_sessions.spawners.pbs import PbsSpawner
 from jupyter_sessions.testing import SpawnerContract
 
@@ -29,6 +30,7 @@ from ..processes import marked
 from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
 
 FAKE = Path(__file__).parent / "fakes" / "pbs" / "fake_pbs.py"
+IN_THE_QUEUE = {"profile": "queue"}
 QUICK = {"class": "pbs", "query_interval": 1, "poll_interval": 0.3}
 
 
@@ -325,4 +327,69 @@ class TestTorque(TestContract):
         async with super().spawner() as spawner:
             assert isinstance(spawner, PbsSpawner)
             spawner.dialect = "torque"
+            yield spawner
+
+
+class TestBatchspawnersTorque(SpawnerContract):
+    """`batchspawner.TorqueSpawner` as it comes holds the contract, by way of the adapter."""
+
+    patience = 60.0
+    spawner_class = "batchspawner.TorqueSpawner"
+    queue = "batch"
+
+    @pytest.fixture(autouse=True)
+    def _server(self, torque: FakePbs) -> None:
+        self.pbs = torque
+
+    @asynccontextmanager
+    async def spawner(self) -> AsyncIterator[Spawner]:
+        yield JupyterHubSpawner(
+            name="hub",
+            host=LocalHost(),
+            spawner_class=self.spawner_class,
+            spawner_config={
+                "req_queue": self.queue,
+                "req_host": "fakepbs",
+                "req_runtime": "1:00:00",
+                "req_nprocs": "1",
+                "req_memory": "1gb",
+                "req_homedir": str(self.store),
+                "env_keep": ["PATH", "FAKE_PBS"],
+            },
+            python="/usr/bin/python3",
+            poll_interval=0.3,
+            query_interval=1,
+            patience=0.5,
+        )
+
+    def remains(self, launch: Launch) -> list[Any]:
+        # Its jobs all have the same name: nobody else's may be there at the time.
+        return [*marked(launch.session_id), *self.pbs.open("jupyterhub-singleuser")]
+
+
+class TestBatchspawnersPbs(TestBatchspawnersTorque):
+    """So does `batchspawner.PBSSpawner`."""
+
+    spawner_class = "batchspawner.PBSSpawner"
+    queue = "workq"
+
+    @pytest.fixture(autouse=True)
+    def _server(self, openpbs: FakePbs) -> None:
+        self.pbs = openpbs
+
+
+@pytest.mark.filterwarnings("ignore:Passing unrecognized arguments:DeprecationWarning")
+class TestProfiles(TestBatchspawnersTorque):
+    """A class within another, that starts jobs: `wrapspawner.ProfilesSpawner`."""
+
+    resources = IN_THE_QUEUE
+
+    @asynccontextmanager
+    async def spawner(self) -> AsyncIterator[Spawner]:
+        async with super().spawner() as spawner:
+            assert isinstance(spawner, JupyterHubSpawner)
+            profiles = [("Queue", "queue", spawner.spawner_class, spawner.spawner_config)]
+            spawner.spawner_class = "wrapspawner.ProfilesSpawner"
+            spawner.spawner_config = {"profiles": profiles}
+            spawner.options = {"properties": {"profile": {"enum": ["queue"]}}}
             yield spawner

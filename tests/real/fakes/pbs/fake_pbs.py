@@ -32,6 +32,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 Job = dict[str, Any]
 Fact = tuple[str, str]
@@ -218,7 +219,7 @@ def qsub(argv: list[str]) -> int:
         said = f"submit error (Unknown resource type  {name})" if torque() else name
         return fails(f"qsub: {said}", code=UNKRESC)
     queue = "batch" if torque() else "workq"
-    if chosen.get("-q", queue) != queue:
+    if chosen.get("-q", queue).partition("@")[0] != queue:
         said = (
             "submit error (Unknown queue MSG=cannot locate queue)" if torque() else "Unknown queue"
         )
@@ -241,9 +242,8 @@ def qsub(argv: list[str]) -> int:
             "created": time.time(),
             "comment": "",
         }
-        env = dict(os.environ) if "-V" in chosen else {
-            k: os.environ[k] for k in ("HOME", "PATH", "LANG") if k in os.environ
-        }  # fmt: skip
+        names = {"HOME", "PATH", "LANG", *chosen.get("-v", "").split(",")}
+        env = {k: v for k, v in os.environ.items() if "-V" in chosen or k in names}
         job["variables"] = {"PBS_O_HOME": env.get("HOME", ""), "PBS_O_QUEUE": queue, **env}
         (ROOT / f"{number}.sh").write_text(script)
         save(job)
@@ -272,7 +272,7 @@ def options(argv: list[str]) -> dict[str, Any]:
         elif option == "-l":
             parts = (part.partition("=") for part in argv.pop(0).split(","))
             found["-l"] |= {name: value for name, _, value in parts}
-        elif option in ("-N", "-o", "-j", "-r", "-S", "-q", "-A"):
+        elif option in ("-N", "-o", "-e", "-j", "-r", "-S", "-q", "-v", "-A"):
             found[option] = argv.pop(0)
         else:
             raise ValueError(option)
@@ -294,30 +294,33 @@ def directives(script: str) -> list[str]:
 
 
 def qstat(argv: list[str]) -> int:
-    flags = {a for a in argv if a.startswith("-")}
+    flags = {f"-{letter}" for a in argv if a.startswith("-") for letter in a[1:]}
     ids = [a for a in argv if not a.startswith("-")]
     if "-Q" in flags:
         queue = "batch" if torque() else "workq"
         print(f"Queue: {queue}\n    queue_type = Execution\n    total_jobs = {len(jobs())}")
         print("    enabled = True\n    started = True\n")
         return 0
-    if "-x" in flags and torque():
-        print('<?xml version="1.0"?>\n<Data></Data>')
-        return 0
+    history, xml = "-x" in flags and not torque(), "-x" in flags and torque()
     codes, said = [0], []
     for job_id in ids or [job["id"] for job in jobs()]:
         job = load(job_id)
         full_id = f"{job_id.partition('.')[0]}.{SERVER}"
-        if "-x" in flags and not (ROOT / "history").exists():
+        if history and not (ROOT / "history").exists():
             said.append(f"qstat: job_history_enable is set to false {full_id}")
             codes.append(0)
         elif job is None:
             said.append(f"qstat: {no_such_job()} {full_id}")
             codes.append(UNKNOWN)
-        elif job["state"] == "F" and "-x" not in flags:
+        elif job["state"] == "F" and not history:
             hint = "use -x or -H to obtain historical job information"
             said.append(f"qstat: {full_id} Job has finished, {hint}")
             codes.append(HISTORY)
+        elif xml:
+            print(f'<?xml version="1.0"?>\n<Data><Job><Job_Id>{full_id}</Job_Id>', end="")
+            plain = [(name, value) for name, value in facts_of(job) if "." not in name]
+            print(*(f"<{name}>{escape(value)}</{name}>" for name, value in plain), sep="", end="")
+            print("</Job></Data>")
         else:
             print(f"Job Id: {full_id}")
             for name, value in facts_of(job):
