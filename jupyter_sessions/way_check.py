@@ -128,6 +128,10 @@ class WayCheck:
 
     async def run(self) -> Found:
         """Check all ways. Takes as long as the job waits, and a minute or two at the most."""
+        try:
+            await self._spawner.host.home()  # as long as the login takes: nobody waits for a form
+        except SpawnerError as error:
+            return Found(self._name, problem=error.message)
         if why := await self._spawner.available():
             return Found(self._name, problem=why)
         for path in (self._folder.parents[1], self._folder.parent, self._folder):

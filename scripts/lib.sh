@@ -13,7 +13,7 @@ packages_demo=(tigervnc-standalone-server tigervnc-tools openbox xterm dbus x11-
   fonts-dejavu-core)
 packages_benchmark=(nginx wrk gcc libc6-dev chromium socat)
 packages_test=(openssl chromium xdotool imagemagick iproute2 sudo procps nginx xpra xvfb python3-pil jwm
-  openssh-client openssh-server util-linux environment-modules r-base-core r-cran-shiny
+  openssh-client openssh-server fish tcsh util-linux environment-modules r-base-core r-cran-shiny
   slurmctld slurmd slurm-client munge slurmdbd slurm-wlm-mysql-plugin mariadb-server
   libslurm-perl libslurmdb-perl libswitch-perl gridengine-master gridengine-exec gridengine-client)
 

@@ -49,6 +49,7 @@ CONCRETE = {
 """Found through entry points only."""
 PARTS = {
     "hosts.back",
+    "hosts.client",
     "hosts.complaints",
     "hosts.mux",
     "hosts.openssh",

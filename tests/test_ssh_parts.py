@@ -19,7 +19,7 @@ import pytest
 from jupyter_sessions import runner
 from jupyter_sessions.errors import InvalidRequest, SpawnerError, Unreachable
 from jupyter_sessions.hosts import remote
-from jupyter_sessions.hosts.complaints import explain
+from jupyter_sessions.hosts.complaints import LATE, explain
 from jupyter_sessions.hosts.openssh import LONGEST_SOCKET, control_directory
 from jupyter_sessions.hosts.ssh import SshHost
 from jupyter_sessions.places import PlaceError, build_hosts
@@ -62,7 +62,7 @@ SAID = {
         "no SSH server listens there",
     ),
     "silent": ("ssh: connect to host login port 22: Connection timed out\n", "does not answer"),
-    "late": ("It did not answer in time.", "does not answer"),
+    "late": (LATE, "hpc answers, but the login does not end"),
     "route": ("ssh: connect to host login port 22: No route to host\n", "There is no way to hpc"),
     "closed": ("kex_exchange_identification: Connection closed by remote host\n", "before the"),
     "option": ("command-line: line 0: Bad configuration option: nonsense\n", "nonsense"),

@@ -6,6 +6,10 @@ import re
 from collections.abc import Sequence
 
 ONCE = "run `{command}` once in a terminal"
+BY_PROXY = "UNKNOWN port 65535"
+"""What the client calls the other end of a jump host or a ``ProxyCommand``."""
+LATE = "The login did not end in time."
+"""In place of what the client says, if it was ended for that."""
 
 SENTENCES: Sequence[tuple[str, str]] = (
     (
@@ -42,7 +46,13 @@ SENTENCES: Sequence[tuple[str, str]] = (
         "{host} refuses connections: no SSH server listens there, or on another port.",
     ),
     (
-        r"timed out|did not answer",
+        LATE,
+        "{host} answers, but the login does not end: it may be slow there, or your agent or"
+        " hardware key waits for you to confirm or touch it. See how long `{command}` takes in a"
+        " terminal; `connect_timeout` of the host is half of what it may take.",
+    ),
+    (
+        r"timed out",
         "{host} does not answer: it is down, or a firewall or a missing VPN is in the way.",
     ),
     (
@@ -61,6 +71,8 @@ SENTENCES: Sequence[tuple[str, str]] = (
     (r"no matching .* found", "This OpenSSH and that of {host} share no algorithm: {last}"),
 )
 """What to look for, in this order, and what to say then."""
+OURS = rf"kex_exchange_identification|banner exchange|{BY_PROXY}|stdio forwarding failed"
+"""What the client says itself when one that it has started has failed."""
 
 
 def explain(stderr: str, host: str, address: str, command: str) -> str:
@@ -83,3 +95,57 @@ def explain(stderr: str, host: str, address: str, command: str) -> str:
         if re.search(pattern, stderr):
             return sentence.format(host=host, address=address, command=command, last=last)
     return f"There is no connection to {host}: {last}"
+
+
+def explain_route(stderr: str, host: str, jump: str, command: str) -> str:
+    """Why the way to a host by others failed.
+
+    Parameters
+    ----------
+    stderr
+        What the client has written, and the clients that it has started.
+    jump
+        As after ``ProxyJump``; empty if it is a ``ProxyCommand``.
+    """
+    theirs = [line for line in stderr.splitlines() if not re.search(OURS, line)]
+    said = "\n".join(theirs)
+    if not jump:
+        last = theirs[-1].strip()[:300] if theirs else "it says nothing"
+        return f"On the way to {host}: its `ProxyCommand` failed ({last}). Try `{command}`."
+    between = f"the jump host {jump}"
+    if refused := re.search(r"open failed: (?:connect failed: )?(.*)", said):
+        why = refused[1].strip()
+        if "prohibited" in why:
+            why += "; `AllowTcpForwarding` of its SSH server has to be `yes` or `local`"
+        return f"On the way to {host}: {between} does not reach it ({why})."
+    name = re.sub(r":\d+\Z", "", jump.rpartition(",")[2].rpartition("@")[2])
+    why = explain(said, between, name, command)
+    return f"On the way to {host}: {why[0].lower()}{why[1:]}"
+
+
+def explain_agent(stderr: str, host: str, agent: str) -> str:
+    """Why a login failed for which an agent has the key, or had it."""
+    if "agent refused" in stderr:
+        return (
+            f"{host} would have taken a key of your agent, but that did not sign: it wants to ask"
+            " you first (`ssh-add -c`, a key that is to be touched, a locked agent), and Jupyter"
+            " has no terminal for that. Add the key without `-c`, or use another one."
+        )
+    return (
+        f"{host} did not let you in without your agent, and that does not answer at {agent}: it"
+        " has ended, or hangs. Start Jupyter anew from a shell where `ssh-add -l` shows your key,"
+        " or set `IdentityAgent` in ~/.ssh/config to a path that stays."
+    )
+
+
+def explain_key(stderr: str, host: str, key: str, agent: str) -> str:
+    """Why a login failed for which there is a key with a passphrase."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    if agent:
+        remedy = f"Your agent has no keys: `ssh-add {key}`."
+    else:
+        remedy = (
+            f"Jupyter has no agent: start one, `ssh-add {key}`, and start Jupyter from a shell"
+            " that has its `SSH_AUTH_SOCK`."
+        )
+    return f"Your key {key} has a passphrase, and {host} asks for it ({lines[-1]}). {remedy}"

@@ -11,18 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import itertools
-import json
 import logging
 import os
 import shlex
 import signal
 import time
-from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +26,8 @@ from .. import runner
 from ..errors import SpawnerError, Unreachable
 from ..routes import Address
 from .base import Completed
-from .complaints import explain
+from .client import Client
+from .complaints import LATE
 from .mux import Channel, Mux, MuxLost, MuxRefused, connected, open_mux
 
 LINGER = 10
@@ -48,38 +45,6 @@ LONGEST_SOCKET = 60
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """How to start OpenSSH's client for a host.
-
-    Parameters
-    ----------
-    name
-        What people call the host.
-    address
-        What it is called for ``ssh``.
-    options
-        Arguments before the address.
-    connect_timeout
-        Seconds that connecting and logging in may take, each.
-    """
-
-    name: str
-    address: str
-    options: tuple[str, ...]
-    connect_timeout: float
-
-    @property
-    def key(self) -> str:
-        """What tells this connection from all others of the user."""
-        text = json.dumps([self.address, self.options])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def explain(self, stderr: str) -> str:
-        mine = [o for o in self.options if not o.startswith("-o")]
-        return explain(stderr, self.name, self.address, " ".join(["ssh", *mine, self.address]))
 
 
 def control_directory() -> str:
@@ -310,47 +275,18 @@ class Link:
             "ControlMaster": "yes",
             "ControlPath": control.replace("%", "%%"),
             "ControlPersist": LINGER,
-            "ConnectTimeout": max(1, round(self.client.connect_timeout)),
-            "BatchMode": "yes",
-            "ClearAllForwardings": "yes",
             "ExitOnForwardFailure": "no",
-            "ForwardAgent": "no",
-            "ForwardX11": "no",
-            "PermitLocalCommand": "no",
-            "RemoteCommand": "none",
-            "RequestTTY": "no",
             "StreamLocalBindMask": "0177",
             "StreamLocalBindUnlink": "yes",
         }
-        # The first value of an option counts: ours stand before the administrator's.
-        ours = [f"-o{name}={value}" for name, value in options.items()]
-        argv = ["ssh", "-fNT", *ours, *self.client.options, "--", self.client.address]
-        # No terminal, no window: whatever wants to ask somebody has to fail.
-        hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SSH_ASKPASS")
-        env = {k: v for k, v in os.environ.items() if k not in hidden}
-        env |= {"LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+        # Connecting, and as long again for logging in.
+        seconds = 2 * self.client.connect_timeout + 1
         try:
-            child = await asyncio.create_subprocess_exec(
-                *argv, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=env, start_new_session=True
-            )
-        except OSError as error:
-            raise Unreachable(
-                f"There is no program `ssh` here ({error.strerror}): install OpenSSH's client"
-                " (Debian and Ubuntu: `apt install openssh-client`)."
-            ) from error
-        try:
-            # Connecting, and as long again for logging in.
-            async with asyncio.timeout(2 * self.client.connect_timeout + 1):
-                _, stderr = await child.communicate()
+            code, stderr = await self.client.ssh("-fNT", options, seconds)
         except TimeoutError:
-            raise Unreachable(self.client.explain("It did not answer in time.")) from None
-        finally:
-            if child.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                await child.wait()
-        if child.returncode != 0:
-            raise Unreachable(self.client.explain(stderr.decode("utf-8", "replace")))
+            raise Unreachable(self.client.explain(LATE)) from None
+        if code != 0:
+            raise Unreachable(await self.client.why(stderr))
 
     @asynccontextmanager
     async def _alone(self, path: str) -> AsyncIterator[None]:
@@ -489,8 +425,3 @@ def _sweep(directory: str, key: str) -> None:
         pid = path.name.split(".")[1]
         if pid.isdigit() and runner.start_time(int(pid)) is None:
             path.unlink(missing_ok=True)
-
-
-def arguments(options: Sequence[str]) -> tuple[str, ...]:
-    """`options` (``Name=value``) as arguments of ``ssh``."""
-    return tuple(f"-o{option}" for option in options)

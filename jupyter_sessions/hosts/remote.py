@@ -12,6 +12,7 @@ line, with the bytes of a log, until its stdin ends.
 
 import base64
 import contextlib
+import errno
 import fnmatch
 import json
 import os
@@ -34,6 +35,7 @@ Json = Dict[str, Any]
 
 CHUNK = 64 * 1024
 FOLLOW_INTERVAL = 0.25  # seconds between looks at a log that somebody follows
+FULL = (errno.ENOSPC, errno.EDQUOT)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 # Without -I and -S: what apps see of Python's packages.
@@ -346,6 +348,11 @@ def forget(payload: Json) -> Json:
     return {}
 
 
+def _sentence(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return where + (error.strerror or str(error))
+
+
 VERBS: Dict[str, Callable[[Json], Json]] = dict(
     runner.VERBS, have=have, run=run, receive=receive, forget=forget
 )
@@ -357,8 +364,10 @@ def main(argv: List[str]) -> int:
     try:
         payload = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
         answer = {} if verb == "follow" else VERBS[verb](payload)
-    except (runner.RunnerError, OSError) as error:
+    except runner.RunnerError as error:
         answer = {"error": str(error)}
+    except OSError as error:
+        answer = {"error": _sentence(error), "full": error.errno in FULL}
     except (ValueError, KeyError, TypeError) as error:
         answer = {"error": f"The payload is wrong: {type(error).__name__}: {error}."}
     _write(f"{mark}{json.dumps(answer)}\n".encode())

@@ -25,8 +25,9 @@ from ..routes import Address
 from . import remote
 from .back import listening
 from .base import Completed, Host
+from .client import Client, arguments
 from .mux import Channel
-from .openssh import MISSED, Client, Link, arguments
+from .openssh import MISSED, Link
 
 HAVE_SECONDS = 10.0
 """Seconds that an answer about programs there is good for."""
@@ -56,11 +57,13 @@ if sys.version_info < (3, 6):
 else:
     base = os.path.abspath(os.path.expanduser(payload["directory"]))
     folder = os.path.join(base, payload["name"])
-    os.makedirs(folder, 0o700, exist_ok=True)
-    found = os.lstat(base)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        answer({"error": base + " is not a directory of yours."})
-    else:
+    os.umask(0o077)
+    temporary = None
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        found = os.lstat(base)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise OSError(None, "it is not a directory of yours")
         for path in (base, folder):
             os.chmod(path, 0o700)
         for name, content in payload["files"].items():
@@ -72,6 +75,10 @@ else:
                     file.write(content)
                 os.rename(temporary, path)
         answer({"base": base, "code": folder, "home": os.path.expanduser("~"), "version": version})
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        answer({"unusable": base, "why": error.strerror or str(error)})
 """
 _LOADER = (
     'import sys; stream = getattr(sys.stdin, "buffer", sys.stdin); exec(eval(stream.readline()))'
@@ -311,7 +318,7 @@ class SshHost(Host):
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             raise Unreachable(f"{self.name} {otherwise}.") from None
         if "error" in answer:
-            raise SpawnerError(str(answer["error"]))
+            raise self._failed(answer)
         return answer
 
     # How it is reached ----------------------------------------------------------------------
@@ -400,6 +407,13 @@ class SshHost(Host):
                         " needed: set `python` of the host to one that is.",
                         reason="no_python",
                     )
+                if "unusable" in answer:
+                    raise SpawnerError(
+                        f"Nothing can be kept on {self.name} in {answer['unusable']}:"
+                        f" {answer['why'].lower()}. Mend that, or set `directory` of the host to"
+                        " a place there that you may write.",
+                        reason="no_directory",
+                    )
                 self._far = {key: str(value) for key, value in answer.items()}
         return self._far
 
@@ -411,8 +425,19 @@ class SshHost(Host):
         line, _, rest = rest.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise SpawnerError(str(answer["error"]))
+            raise self._failed(answer)
         return answer, rest
+
+    def _failed(self, answer: Mapping[str, Any]) -> SpawnerError:
+        """The error that the far end has told."""
+        if answer.get("full"):
+            return SpawnerError(
+                f"There is no space left on {self.name}, on its disk or in your quota, for what"
+                f" sessions write there ({answer['error']}): make room, or set `directory` of the"
+                " host to a place that has some.",
+                reason="no_space",
+            )
+        return SpawnerError(str(answer["error"]))
 
     def _no_answer(self, done: Completed) -> SpawnerError:
         """Why a command there has ended without a word."""
@@ -427,7 +452,10 @@ class SshHost(Host):
                 reason="no_python",
             )
         return SpawnerError(
-            f"{self.name} did not run {self.python} (code {done.code}): {last or 'it says nothing'}"
+            f"Your login shell on {self.name} did not run {self.python} (code {done.code};"
+            f" {last or 'it says nothing'}). `{self.link.client.command} {self.python} --version`"
+            " has to work in a terminal, and without questions: a start-up file that ends, replaces"
+            " the shell, or reads its input is in the way."
         )
 
 

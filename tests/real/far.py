@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .server import BIN, wait
@@ -44,23 +44,34 @@ _numbers = itertools.count(os.getpid() % 200)
 
 
 class FarMachine:
-    """A machine ``far`` that the client's configuration `config` knows."""
+    """A machine ``far`` that the client's configuration `config` knows.
 
-    def __init__(self, *, max_sessions: int = 10) -> None:
+    Parameters
+    ----------
+    sshd
+        Settings of its SSH server, over those it has anyway.
+    behind
+        The machine that its only cable leads to; this one, if None.
+    """
+
+    def __init__(
+        self, *, sshd: Mapping[str, object] | None = None, behind: FarMachine | None = None
+    ) -> None:
         number = next(_numbers) % 250
-        self.name = f"jsfar{os.getpid()}"[:12]
+        self.name = f"jsf{os.getpid()}-{number}"
         self.address, self._mine = f"10.213.{number}.2", f"10.213.{number}.1"
+        self._behind = behind
         self.base = Path(tempfile.mkdtemp(prefix="jsfar-", dir="/var/tmp"))
         self.base.chmod(0o755)
         self.config = self.base / "ssh_config"
         self.known_hosts = self.base / "known_hosts"
-        self._write(max_sessions)
+        self._write(sshd or {})
         self._network()
         self._boot()
 
     # Its files ------------------------------------------------------------------------------
 
-    def _write(self, max_sessions: int) -> None:
+    def _write(self, sshd: Mapping[str, object]) -> None:
         for key in ("host_key", "user_key"):
             self._do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.base / key))
         (self.base / "passwd").write_text(
@@ -72,7 +83,7 @@ class FarMachine:
         (self.base / "hosts").write_text(f"127.0.0.1 localhost\n{self.address} {self.name}\n")
         (self.base / "banner").write_text("Authorised use only: {\n")
         shutil.copy(self.base / "user_key.pub", self.base / "authorized_keys")
-        settings = {
+        settings: dict[str, object] = {
             "Port": 22,
             "ListenAddress": self.address,
             "HostKey": self.base / "host_key",
@@ -83,9 +94,10 @@ class FarMachine:
             "UsePAM": "no",
             "PasswordAuthentication": "yes",
             "KbdInteractiveAuthentication": "no",
-            "MaxSessions": max_sessions,
+            "MaxSessions": 10,
             "MaxStartups": "100",
             "UseDNS": "no",
+            **sshd,
         }
         text = "".join(f"{key} {value}\n" for key, value in settings.items())
         (self.base / "sshd_config").write_text(text)
@@ -105,8 +117,12 @@ class FarMachine:
         self._do("ip", "netns", "add", self.name)
         self._do("ip", "link", "add", here, "type", "veth", "peer", "name", there)
         self._do("ip", "link", "set", there, "netns", self.name)
-        self._do("ip", "addr", "add", f"{self._mine}/30", "dev", here)
-        self._do("ip", "link", "set", here, "up")
+        self._ip = ["ip"]
+        if self._behind is not None:
+            self._do("ip", "link", "set", here, "netns", self._behind.name)
+            self._ip += ["-n", self._behind.name]
+        self._do(*self._ip, "addr", "add", f"{self._mine}/30", "dev", here)
+        self._do(*self._ip, "link", "set", here, "up")
         inside = ("ip", "-n", self.name)
         self._do(*inside, "addr", "add", f"{self.address}/30", "dev", there)
         for device in ("lo", there):
@@ -137,8 +153,9 @@ class FarMachine:
         wait(self._answers, 20, f"sshd: see {self.base}/log")
 
     def _answers(self) -> bool:
+        near = ["ip", "netns", "exec", self._behind.name] if self._behind is not None else []
         done = subprocess.run(
-            ["ssh-keyscan", "-T", "2", self.address], capture_output=True, check=False
+            [*near, "ssh-keyscan", "-T", "2", self.address], capture_output=True, check=False
         )
         return bool(done.stdout)
 
@@ -189,6 +206,15 @@ class FarMachine:
         script = 'mkdir -p "$(dirname "$0")" && printf %s "$1" > "$0" && chown -R ada /home/ada'
         self.run("sh", "-c", script, path, text)
 
+    def account(self, *, shell: str = "/bin/bash", home: str = f"/home/{USER}") -> None:
+        """What the user's next login gets. The home is made."""
+        path = self.base / "passwd"
+        others = [line for line in path.read_text().splitlines() if not line.startswith(USER)]
+        mine = f"{USER}:x:{UID}:{UID}::{home}:{shell}"
+        # Into the same file: it is what that machine has in its place.
+        path.write_text("\n".join([*others, mine]) + "\n")
+        self.run("install", "-d", "-m", "0700", "-o", USER, home)
+
     def files(self, path: str) -> list[str]:
         return self.run("sh", "-c", 'ls -A "$0" 2>/dev/null || true', path).split()
 
@@ -225,11 +251,11 @@ class FarMachine:
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
         """The cable is out meanwhile."""
-        self._do("ip", "link", "set", self._link, "down")
+        self._do(*self._ip, "link", "set", self._link, "down")
         try:
             yield
         finally:
-            self._do("ip", "link", "set", self._link, "up")
+            self._do(*self._ip, "link", "set", self._link, "up")
 
     def stop(self) -> None:
         with contextlib.suppress(ProcessLookupError):

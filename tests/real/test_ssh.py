@@ -10,16 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from jupyter_sessions.errors import SpawnerError, Unreachable
 from jupyter_sessions.hosts.base import Host
 from jupyter_sessions.places import build_hosts
 
@@ -27,12 +25,11 @@ from ..managers import running, stop
 from . import desktop, vscode
 from .far import FarMachine
 from .lab import prepare, window
+from .overssh import apart, configure, masters, settings, sockets, trouble
 from .server import Home, JupyterServer, wait
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another machine")
 
-SERVICES = Path(__file__).parents[1] / "services"
-T = TypeVar("T")
 KEPT = "/home/ada/.local/share/jupyter-sessions"
 
 
@@ -51,48 +48,6 @@ def home(far: FarMachine) -> Iterator[Home]:
     configure(made, far)
     yield made
     made.remove()
-
-
-def configure(home: Home, far: FarMachine, **traits: Any) -> None:
-    """Let the Jupyter of `home` know `far`."""
-    spec = settings(far, **traits)
-    (home.path / ".jupyter").mkdir(exist_ok=True)
-    (home.path / ".jupyter" / "jupyter_server_config.py").write_text(
-        f"c.SessionManager.hosts = {{'far': {spec!r}}}\n"
-        "c.SessionManager.spawners = {'far': {'class': 'process', 'host': 'far', 'title': 'Far'}}\n"
-        f"c.SessionManager.service_directories = [{str(SERVICES)!r}]\n"
-    )
-    runtime = home.path / "run"
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    home.env["XDG_RUNTIME_DIR"] = str(runtime)
-
-
-def settings(far: FarMachine, **traits: Any) -> dict[str, Any]:
-    return {
-        "class": "ssh",
-        "address": "far",
-        "config_file": str(far.config),
-        "python": "/opt/venv/bin/python",
-        **traits,
-    }
-
-
-def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run `work` in a loop of its own: the browser has one running in this thread."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(work())).result()
-
-
-def masters(home: Home) -> list[int]:
-    """The processes that hold this user's connections."""
-    runtime = f"ControlPath={home.path}/run/"
-    done = subprocess.run(["pgrep", "-f", runtime], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in done.stdout.split()]
-
-
-def sockets(home: Home) -> list[str]:
-    directory = home.path / "run" / "jupyter-sessions"
-    return sorted(p.name for p in directory.iterdir() if p.is_socket())
 
 
 def answers(server: JupyterServer, session: dict[str, Any]) -> bool:
@@ -389,30 +344,6 @@ def test_a_server_killed_in_a_start_leaves_no_orphan_and_no_second_run(
 # -- What is said when it cannot work ------------------------------------------------------------
 
 
-def trouble(far: FarMachine, **traits: Any) -> str:
-    """Why the host cannot be used, and how a call of it fails."""
-
-    async def ask() -> str:
-        host: Host = build_hosts({"far": settings(far, **traits)}, None)["far"]
-        try:
-            said = ""
-            while not said or "not answered yet" in said:
-                said = await host.available()
-            with pytest.raises(SpawnerError) as caught:
-                await host.home()
-            assert caught.value.message == said
-            # A host of which nothing is known; but what is known there is a refusal.
-            assert isinstance(caught.value, Unreachable) != ("python" in traits)
-            return said
-        finally:
-            await host.close()
-
-    began = time.monotonic()
-    said = apart(ask)
-    assert time.monotonic() - began < 60
-    return said
-
-
 def test_a_key_that_is_not_known_or_has_changed(far: FarMachine, short_path: Path) -> None:
     known = short_path / "known_hosts"
     options = [f"UserKnownHostsFile={known}"]
@@ -435,11 +366,13 @@ def test_a_port_without_a_server_and_a_name_without_a_host(far: FarMachine) -> N
 
 
 def test_a_host_without_python_or_with_an_old_one(far: FarMachine) -> None:
-    assert "There is no python9 on far" in trouble(far, python="python9")
+    assert "There is no python9 on far" in trouble(far, inside=True, python="python9")
     old = "#!/bin/sh\nexec /usr/bin/python3 -c 'import sys; sys.version_info = (3, 5, 3); '\"$2\"\n"
     far.write("/home/ada/old", old)
     far.run("chmod", "755", "/home/ada/old")
-    assert "is Python 3.5.3; 3.6 or later is needed" in trouble(far, python="/home/ada/old")
+    assert "is Python 3.5.3; 3.6 or later is needed" in trouble(
+        far, inside=True, python="/home/ada/old"
+    )
 
 
 def test_more_commands_than_the_server_allows_wait(far: FarMachine) -> None:
