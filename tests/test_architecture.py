@@ -54,6 +54,7 @@ PARTS = {
     "hosts.mux",
     "hosts.openssh",
     "hosts.remote",
+    "hosts.sending",
     "spawners.qstat",
 }
 """What concrete places of one package are made of; nobody else imports them."""

@@ -13,13 +13,12 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 
-from .. import runner
 from ..errors import SpawnerError, Unreachable
 from ..routes import Address
 from . import remote
@@ -28,6 +27,7 @@ from .base import Completed, Host
 from .client import Client, arguments
 from .mux import Channel
 from .openssh import MISSED, Link
+from .sending import LOADER, PLACE_PROGRAM, code, read_folder
 
 HAVE_SECONDS = 10.0
 """Seconds that an answer about programs there is good for."""
@@ -35,8 +35,6 @@ SHOWN_WITHIN = 3.0
 """Seconds that people wait to see whether it can be used; after that it goes on connecting."""
 FOLLOWERS = 4
 """Logs that are followed at a time: each takes one of the connection's sessions."""
-LARGEST_APP = 32 * 1024 * 1024
-"""Bytes of an app's folder; more than that is data, and no part of a definition."""
 PATIENCE: Mapping[str, float] = {"poll": 10, "usage": 10, "stop": 45}
 """Seconds that a verb may take there; 30 if it is not named. A stop waits for the app's grace."""
 
@@ -44,45 +42,6 @@ PLACE = r"(~/|/)[\w.@+/-]*"
 PROGRAM = r"[\w.~/][\w.@+~/-]*"
 TARGET = r"[\w.:%\[][\w.:%@\[\]+-]*"
 OPTION = r"[A-Za-z]+=[^\n\r\0]+"
-
-# The first line of its input is this program, for whatever Python there is: the oldest too.
-_PLACE = """
-import json, os, stat, sys
-payload = json.loads(stream.read().decode("utf-8"))
-def answer(content):
-    sys.stdout.write(payload["mark"] + json.dumps(content) + "\\n")
-version = ".".join(str(part) for part in sys.version_info[:3])
-if sys.version_info < (3, 6):
-    answer({"old": version})
-else:
-    base = os.path.abspath(os.path.expanduser(payload["directory"]))
-    folder = os.path.join(base, payload["name"])
-    os.umask(0o077)
-    temporary = None
-    try:
-        os.makedirs(folder, 0o700, exist_ok=True)
-        found = os.lstat(base)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise OSError(None, "it is not a directory of yours")
-        for path in (base, folder):
-            os.chmod(path, 0o700)
-        for name, content in payload["files"].items():
-            path = os.path.join(folder, name)
-            if not os.path.exists(path):
-                temporary = path + "." + payload["mark"].strip(":")
-                fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with os.fdopen(fd, "w", encoding="utf-8") as file:
-                    file.write(content)
-                os.rename(temporary, path)
-        answer({"base": base, "code": folder, "home": os.path.expanduser("~"), "version": version})
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        answer({"unusable": base, "why": error.strerror or str(error)})
-"""
-_LOADER = (
-    'import sys; stream = getattr(sys.stdin, "buffer", sys.stdin); exec(eval(stream.readline()))'
-)
 
 
 class SshHost(Host):
@@ -268,7 +227,7 @@ class SshHost(Host):
     # Where things are kept ------------------------------------------------------------------
 
     async def send(self, folder: Path) -> str:
-        files = await asyncio.to_thread(_read_folder, folder)
+        files = await asyncio.to_thread(read_folder, folder)
         digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
         payload: dict[str, Any] = {"name": digest[:16], "files": None}
         answer = await self._call("receive", payload, 30)
@@ -342,7 +301,7 @@ class SshHost(Host):
     ) -> AsyncIterator[tuple[dict[str, Any], asyncio.Task[None]]]:
         """See `LeadsBack.program`."""
         mark, line = _input(dict(payload))
-        command = f"exec {self.python} -I -S -c '{_LOADER}' {mark}"
+        command = f"exec {self.python} -I -S -c '{LOADER}' {mark}"
         async with self.link.session(command, 30) as (_, channel):
             channel.stdin.write(repr(source).encode() + b"\n" + line)
             told = await self._skip_greeting(mark, channel.stdout, "did not run a program of ours")
@@ -385,7 +344,7 @@ class SshHost(Host):
 
     def _far_command(self, verb: str, mark: str) -> str:
         # All of it is ours or the administrator's, and needs no quotes in any shell.
-        return f"exec {self.python} -I -S {self.directory}/{_code()[0]}/remote.py {verb} {mark}"
+        return f"exec {self.python} -I -S {self.directory}/{code()[0]}/remote.py {verb} {mark}"
 
     async def _placed(self) -> dict[str, str]:
         """Where things are there, once our files have been put there."""
@@ -393,12 +352,12 @@ class SshHost(Host):
             return self._far
         async with self._placing:
             if not self._far:
-                name, files = _code()
+                name, files = code()
                 mark, _ = _input({})
                 payload = {"mark": mark, "directory": self.directory, "name": name, "files": files}
-                program = repr(_PLACE).encode() + b"\n"
+                program = repr(PLACE_PROGRAM).encode() + b"\n"
                 line = json.dumps(payload).encode() + b"\n"
-                command = f"exec {self.python} -c '{_LOADER}'"
+                command = f"exec {self.python} -c '{LOADER}'"
                 done = await self.link.run(command, program + line, 30)
                 answer, _ = self._answer(mark, done)
                 if "old" in answer:
@@ -478,35 +437,3 @@ async def _beat(channel: Channel, seconds: float) -> None:
 def _input(payload: dict[str, Any]) -> tuple[str, bytes]:
     """A mark that nobody knows, and `payload` as a line of input."""
     return f"js-{secrets.token_hex(8)}:", json.dumps(payload).encode() + b"\n"
-
-
-@cache
-def _code() -> tuple[str, dict[str, str]]:
-    """The files that run there, and a name that stands for their content."""
-    paths = (Path(runner.__file__), Path(remote.__file__))
-    files = {path.name: path.read_text(encoding="utf-8") for path in paths}
-    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-    return f"code-{digest[:12]}", files
-
-
-def _read_folder(folder: Path) -> list[list[Any]]:
-    """The files of an app's folder: path, mode, content in Base64."""
-    files: list[list[Any]] = []
-    total = 0
-    try:
-        for path in sorted(folder.rglob("*")):
-            name = path.relative_to(folder)
-            if "__pycache__" in name.parts or not path.is_file():
-                continue
-            content = path.read_bytes()
-            total += len(content)
-            if total > LARGEST_APP:
-                raise SpawnerError(
-                    f"The app's folder {folder} is larger than {LARGEST_APP // 2**20} MiB: keep"
-                    " data elsewhere, it is sent to the host."
-                )
-            mode = path.stat().st_mode & 0o777
-            files.append([name.as_posix(), mode, base64.b64encode(content).decode()])
-    except OSError as error:
-        raise SpawnerError(f"The app's folder cannot be read: {error}.") from error
-    return files
