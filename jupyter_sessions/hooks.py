@@ -1,6 +1,6 @@
 """The before hook of an app: run where Jupyter runs, once for each attempt, before it is started.
 
-It is an app of its own for ``runner.py``, in a directory below the attempt's: so it goes on if the
+It is an app of its own for ``runner``, in a directory below the attempt's: so it goes on if the
 server dies, runs once whoever asks for it, ends in time, and what it printed and how it ended is
 there for the server that looks next.
 """

@@ -17,7 +17,7 @@ class Address:
 
     Either a Unix socket (`path`) or a TCP port (`host`, `port`), the latter with or without TLS.
 
-    Or a *gate* on a node (see ``gate.py``), which only `Spawner.connect` can make something of:
+    Or a *gate* on a node (see ``gate``), which only `Spawner.connect` can make something of:
     `host` and `port`, empty and 0 if the gate dials, and `path`, the folder of this machine that
     has the keys to it.
 

@@ -12,7 +12,7 @@
         secrets.json                      0600, the app's secrets (secrets.py)
         state/                            what the app keeps over restarts of the session
         app/                              a project's app, as it was trusted
-        <attempt>/                        what the spawner and the runner keep (runner.py)
+        <attempt>/                        what the spawner and the runner keep (see runner)
 
 Not a database: homes are often on NFS or Lustre, where SQLite's locks do not hold and where a
 rename is atomic. All methods block for the time of a few system calls; the manager calls them in

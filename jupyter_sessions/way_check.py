@@ -162,7 +162,7 @@ class WayCheck:
             directory=str(self._folder / "1"),
             argv=(
                 *("{python}", "-I", "-S", "-c", "{program}"),
-                *("{socket}", "{directory}", "{asked_file}"),
+                *("{socket}", "{directory}", "{asked_file}", "{runner}"),
             ),
             fields={},
             cwd="/",

@@ -12,8 +12,6 @@ import jupyter_sessions
 
 ROOT = Path(jupyter_sessions.__file__).parent
 LONGEST = 500
-TOO_LONG = {"runner", "gate"}  # one file each, because they are sent over
-"""Modules that may be longer."""
 
 LAYERS = [
     {"cli", "testing", "__init__"},
@@ -138,8 +136,25 @@ def test_concrete_places_are_all_named_here() -> None:
     assert places - PARTS - SHARED == CONCRETE
 
 
-def test_the_runner_is_on_its_own() -> None:
-    assert imports("runner") <= set(sys.stdlib_module_names)
+SENT = [m for m in sorted(MODULES) if m.split(".")[0] in ("runner", "gate")]
+"""What is sent to other machines, and runs there by itself."""
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_is_sent_is_on_its_own(name: str) -> None:
+    package = name.split(".")[0]
+    others = {m for m in imports(name) if m.removeprefix(".").split(".")[0] != package}
+    beside = {"runner.program": {"gate.serving"}, "runner.__main__": {"runner.program"}}
+    assert others - beside.get(name, set()) <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_what_is_sent_is_python_3_6(name: str) -> None:
+    ast.parse(MODULES[name].read_text(encoding="utf-8"), feature_version=(3, 6))
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_the_far_end_of_ssh_needs_the_runner_alone() -> None:
     assert imports("hosts.remote") - {".runner", "runner"} <= set(sys.stdlib_module_names)
 
 
@@ -152,6 +167,6 @@ def test_no_module_goes_round_in_a_circle() -> None:
     assert not after
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - TOO_LONG))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_no_module_is_too_long_to_read(name: str) -> None:
     assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= LONGEST

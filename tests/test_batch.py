@@ -206,13 +206,13 @@ def test_a_job_takes_as_long_as_the_smaller_limit_says() -> None:
 
 
 def test_a_script_is_a_template_and_values_stay_values() -> None:
-    command = ["python3", "/home/a b/runner.py", "supervise", "/home/a b/1"]
+    command = ["python3", "/home/a b/runner.pyz", "supervise", "/home/a b/1"]
     names = {"name": "js-1", "directory": "/home/a b/1"}
     plain = script.fill(script.TEMPLATE, command, {}, names, "module load python").decode()
     assert plain.splitlines() == [
         "#!/bin/sh",
         "module load python",
-        "exec python3 '/home/a b/runner.py' supervise '/home/a b/1'",
+        "exec python3 '/home/a b/runner.pyz' supervise '/home/a b/1'",
     ]
     own = "#!/bin/bash\n#SBATCH -p {partition} {gpus}\nf() {{ echo ${HOME}; }}\n{command}\n"
     filled = script.fill(own, ["run"], {"partition": "a", "gpus": None}, names).decode()

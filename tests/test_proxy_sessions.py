@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from jupyter_sessions.runner import _own_file
+from jupyter_sessions.runner.sockets import own_file
 
 from .helpers import kill_sessions
 from .live import PATIENCE, Commands, Home, LiveServer, eventually, free_port
@@ -131,11 +131,11 @@ def test_a_socket_at_a_fixed_path_is_used_if_it_is_the_users(proxied: Proxied) -
     session = proxied.start("path")
     path = Path(proxied.seen(session)["argv"][1])
     assert path == proxied.home.path / "own.sock"
-    assert _own_file(str(path))
-    assert not _own_file(str(path) + ".gone")
+    assert own_file(str(path))
+    assert not own_file(str(path) + ".gone")
     if os.geteuid() == 0:
         os.chown(path, 65534, 65534)
-        assert not _own_file(str(path))
+        assert not own_file(str(path))
     path.unlink()
 
 

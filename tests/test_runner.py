@@ -1,8 +1,7 @@
-"""The runner with real processes: `jupyter_sessions/runner.py`."""
+"""The runner with real processes: `jupyter_sessions/runner/`."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import signal
@@ -20,10 +19,11 @@ from typing import Any
 import pytest
 
 from jupyter_sessions import runner
+from jupyter_sessions.runner.meter import SAMPLES, Meter, consumption
 
 from .attempts import APPS, SLEEP, Attempt, hello, lives, marked, python, serve, wait_for
 
-SOURCE = Path(runner.__file__)
+SOURCE = Path(runner.PROGRAM)
 
 
 def test_a_prepared_attempt_is_run_by_whoever_supervises_it(attempt: Attempt) -> None:
@@ -781,17 +781,6 @@ def test_in_the_foreground_as_batch_jobs_do(attempt: Attempt) -> None:
     assert attempt.read("exit.json")["exit_code"] == 6
 
 
-def test_it_is_python_3_6() -> None:
-    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 6))
-    imported = {
-        name.name if isinstance(node, ast.Import) else node.module
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for name in node.names
-    }
-    assert imported <= sys.stdlib_module_names
-
-
 # -- What is used --------------------------------------------------------------------------------
 
 BUSY = """
@@ -829,41 +818,41 @@ def test_what_an_app_uses_is_sampled_soon_and_then_regularly(
 
 
 def test_what_is_used_counts_all_below_the_runner_and_the_ended_too() -> None:
-    meter, mark = runner.Meter("/nowhere"), "s.1"  # a sample that cannot be kept is no harm
+    meter, mark = Meter("/nowhere"), "s.1"  # a sample that cannot be kept is no harm
     meter.sample(mark)
     program = "import os; kept = b'x' * 50_000_000; os.system('sleep 600')"
     busy = "import time\nwhile time.process_time() < 1: pass"
-    before = runner._consumption(os.getpid(), mark)
+    before = consumption(os.getpid(), mark)
     with subprocess.Popen([sys.executable, "-c", program], start_new_session=True) as child:
-        wait_for(lambda: runner._consumption(os.getpid(), mark)[2] >= before[2] + 2)
-        _, memory, count = runner._consumption(os.getpid(), mark)
+        wait_for(lambda: consumption(os.getpid(), mark)[2] >= before[2] + 2)
+        _, memory, count = consumption(os.getpid(), mark)
         assert count >= before[2] + 2
         assert memory - before[1] > 50_000_000
         os.killpg(child.pid, signal.SIGKILL)
     subprocess.run([sys.executable, "-c", busy], check=True)
-    ticks, _, count = runner._consumption(os.getpid(), mark)
+    ticks, _, count = consumption(os.getpid(), mark)
     assert count == before[2]
     assert (ticks - before[0]) / os.sysconf("SC_CLK_TCK") >= 1
 
 
 def test_another_session_below_is_not_counted() -> None:
-    before = runner._consumption(os.getpid(), "s.1")
+    before = consumption(os.getpid(), "s.1")
     for marker in ({runner.ATTEMPT: "other.1"}, {runner.RUNNER: "other.1"}):
         with subprocess.Popen(SLEEP, env=dict(os.environ, **marker)) as child:
             wait_for(lambda: runner.marks(child.pid))
-            assert runner._consumption(os.getpid(), "s.1")[2] == before[2]
+            assert consumption(os.getpid(), "s.1")[2] == before[2]
             child.kill()
     with subprocess.Popen(SLEEP, env=dict(os.environ, **{runner.ATTEMPT: "s.1"})) as child:
-        wait_for(lambda: runner._consumption(os.getpid(), "s.1")[2] == before[2] + 1)
+        wait_for(lambda: consumption(os.getpid(), "s.1")[2] == before[2] + 1)
         child.kill()
 
 
 def test_only_so_many_samples_are_kept(tmp_path: Path) -> None:
-    meter = runner.Meter(str(tmp_path))
-    for _ in range(runner.SAMPLES + 5):
+    meter = Meter(str(tmp_path))
+    for _ in range(SAMPLES + 5):
         meter.sample("s.1")
     usage = runner.usage({"directories": [str(tmp_path)]})["usages"][str(tmp_path)]
-    assert len(usage["samples"]) == runner.SAMPLES
+    assert len(usage["samples"]) == SAMPLES
     assert usage["samples"][-1][1:] == [usage["cpu"], usage["memory"]]
     times = [sample[0] for sample in usage["samples"]]
     assert times == sorted(times)
@@ -881,10 +870,10 @@ def test_a_sample_without_the_kernels_lists_of_children_is_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with subprocess.Popen(SLEEP) as child:
-        there = runner._consumption(os.getpid(), "s.1")
+        there = consumption(os.getpid(), "s.1")
         exists = os.path.exists
         monkeypatch.setattr(os.path, "exists", lambda p: "children" not in str(p) and exists(p))
-        assert runner._consumption(os.getpid(), "s.1")[2] == there[2] >= 1
+        assert consumption(os.getpid(), "s.1")[2] == there[2] >= 1
         child.kill()
 
 

@@ -26,7 +26,7 @@ from jupyter_sessions.manager import SessionManager
 from jupyter_sessions.readiness import problem
 from jupyter_sessions.record import dump
 from jupyter_sessions.routes import Address
-from jupyter_sessions.runner import Mask
+from jupyter_sessions.runner.masks import Mask
 from jupyter_sessions.secrets import injection, keep, read
 from jupyter_sessions.session import Session, State
 from jupyter_sessions.spawners.base import Launch

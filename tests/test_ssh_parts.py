@@ -208,9 +208,10 @@ def there(short_path: Path) -> Path:
     """The far end's files, as they are put on a host."""
     code = short_path / "kept" / "code-1"
     code.mkdir(parents=True)
-    for module in (runner, remote):
-        source = Path(module.__file__ or "")
-        (code / source.name).write_bytes(source.read_bytes())
+    files = {**runner.sources(), "remote.py": Path(remote.__file__).read_bytes()}
+    for name, content in files.items():
+        (code / name).parent.mkdir(exist_ok=True)
+        (code / name).write_bytes(content)
     return short_path / "kept"
 
 

@@ -26,7 +26,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """What an app may be called; the schema says the same."""
 FIELD = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 TARGET_FIELDS = frozenset({"socket", "port", "fd", "session_dir", "status_file", "python"})
-"""Fields that only the target can fill in (``runner.py``)."""
+"""Fields that only the target can fill in (``runner``)."""
 OWN_FIELDS = frozenset({"base_url", "app_dir", "helper_dir", "state_dir", "cwd"})
 """Fields that the manager fills in."""
 

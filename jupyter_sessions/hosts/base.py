@@ -143,7 +143,7 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
 
     @abstractmethod
     async def runner(self, verb: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Call a verb of ``runner.py`` on the host: its docstring lists them.
+        """Call a verb of ``runner`` on the host: see `runner.VERBS`.
 
         Called by spawners for all that concerns processes there.
 
@@ -157,7 +157,7 @@ class Host(LoggingConfigurable, metaclass=AbstractConfigurableMeta):
 
     @abstractmethod
     async def runner_file(self) -> str:
-        """The absolute path of ``runner.py`` on the host; it is put there if need be.
+        """The absolute path of what Python runs as the runner there; it is put there if need be.
 
         Called by spawners whose jobs run it themselves. One content has one path, in a directory
         of the user's with mode 0700.

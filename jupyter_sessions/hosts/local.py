@@ -70,7 +70,7 @@ class LocalHost(Host):
         return Completed(child.returncode or 0, out, err)
 
     async def runner_file(self) -> str:
-        return os.path.abspath(runner.__file__)  # noqa: PTH100, ASYNC240 - asks nobody
+        return runner.PROGRAM
 
     async def have(self, wanted: Sequence[tuple[str, str]]) -> list[bool]:
         return await asyncio.to_thread(lambda: [HAS[kind](name) for kind, name in wanted])

@@ -1,13 +1,13 @@
 """The far end of a host over SSH: the runner's verbs, and some about the host itself.
 
-Standard library only, Python 3.6 or later: it is sent to the host together with ``runner.py``, into
+Standard library only, Python 3.6 or later: it is sent to the host together with ``runner``, into
 one directory, and run there as ``python -I -S remote.py VERB MARK``. The payload is one line of
 JSON on stdin; the answer is the line on stdout that begins with MARK (a word that nobody else
 can know): what the user's shell prints, unasked, is not taken for it. `follow` goes on after that
 line, with the bytes of a log, until its stdin ends.
 
 ``<directory>/code-<hash>/`` is where this file is; ``apps/<hash>/`` are folders of apps;
-``sessions/<id>/`` is what belongs to a session: ``<attempt>/`` as in ``runner.py``, and ``state/``.
+``sessions/<id>/`` is what belongs to a session: ``<attempt>/`` as in ``runner``, and ``state/``.
 """
 
 import base64

@@ -38,8 +38,9 @@ else:
         for path in (base, folder):
             os.chmod(path, 0o700)
         for name, content in payload["files"].items():
-            path = os.path.join(folder, name)
+            path = os.path.join(folder, *name.split("/"))
             if not os.path.exists(path):
+                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
                 temporary = path + "." + payload["mark"].strip(":")
                 fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(fd, "w", encoding="utf-8") as file:
@@ -59,8 +60,8 @@ LOADER = (
 @cache
 def code() -> tuple[str, dict[str, str]]:
     """The files that run there, and a name that stands for their content."""
-    paths = (Path(runner.__file__), Path(remote.__file__))
-    files = {path.name: path.read_text(encoding="utf-8") for path in paths}
+    contents = {**runner.sources(), "remote.py": Path(remote.__file__).read_bytes()}
+    files = {name: content.decode() for name, content in contents.items()}
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     return f"code-{digest[:12]}", files
 

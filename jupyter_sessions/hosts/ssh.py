@@ -203,7 +203,7 @@ class SshHost(Host):
         return await self._call(verb, payload, PATIENCE.get(verb, 30))
 
     async def runner_file(self) -> str:
-        return f"{(await self._placed())['code']}/runner.py"
+        return f"{(await self._placed())['code']}/runner/__main__.py"
 
     # What is there --------------------------------------------------------------------------
 
@@ -336,7 +336,8 @@ class SshHost(Host):
     async def _command(self, verb: str, mark: str, line: bytes, timeout: float) -> Completed:
         await self._placed()
         done = await self.link.run(self._far_command(verb, mark), line, timeout)
-        if mark.encode() not in done.stdout and b"can't open file" in done.stderr:
+        gone = (b"can't open file" in done.stderr) or (b"No module named" in done.stderr)
+        if mark.encode() not in done.stdout and gone:
             self._far.clear()  # somebody has cleaned up there
             await self._placed()
             done = await self.link.run(self._far_command(verb, mark), line, timeout)

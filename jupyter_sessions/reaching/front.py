@@ -1,8 +1,8 @@
 """What stands on a login node for Jupyter's machine: finds out where nodes can dial, and relays.
 
-Standard library only, Python 3.6 or later: `program`, the text of this file and of ``gate.py``, is
-sent to the host, and run there as ``python -c TEXT MARK`` for as long as somebody is at the other
-end of its stdin. `entrance.Entrance` is who speaks to it.
+Standard library only, Python 3.6 or later: `program`, the text of this file and of what it needs of
+``gate``, is sent to the host, and run there as ``python -c TEXT MARK`` for as long as somebody is at
+the other end of its stdin. `entrance.Entrance` is who speaks to it.
 
 The SSH server of the host already listens at a port, for connections that it leads to Jupyter's
 machine; but it does so at the loopback unless ``GatewayPorts`` says otherwise, and then nodes get
@@ -32,6 +32,7 @@ else:
 
 Json = Dict[str, Any]
 
+ROOMS = ("addresses.py", "links.py")  # of `gate`; they import nothing else of it
 SILENCE = 60.0  # seconds without a word after which nobody is there
 CONNECT_SECONDS = 5.0  # to reach what listens on this machine
 
@@ -126,12 +127,13 @@ async def listen(loop: Any, asked: Json) -> int:
 
 def program() -> str:
     """The text of all that runs there."""
-    parts = {}
-    for name, path in (("gate", gate.__file__), ("front", __file__)):
+    folder, parts = os.path.dirname(os.path.abspath(gate.__file__)), []
+    for path in (*(os.path.join(folder, name) for name in ROOMS), __file__):
         with open(path, encoding="utf-8") as file:
-            parts[name] = file.read()
+            parts.append(file.read())
     begin = "import sys, types\ngate = sys.modules['gate'] = types.ModuleType('gate')\n"
-    return f"{begin}exec({parts['gate']!r}, gate.__dict__)\n{parts['front']}"
+    rooms = "".join(f"exec({part!r}, gate.__dict__)\n" for part in parts[:-1])
+    return begin + rooms + parts[-1]
 
 
 class Watch:

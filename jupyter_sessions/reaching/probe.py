@@ -1,10 +1,10 @@
 """The app of ``jupyter sessions spawners check``: answers with a word, and runs gates to itself.
 
 Standard library only, Python 3.6 or later, no import of the package: the text of this file is sent
-to where the app runs, as ``python -c TEXT SOCKET DIRECTORY FILE``. It listens at the Unix socket
-SOCKET. FILE is JSON: the ``word``; ``gates``, by the name of a way, the ``settings`` (what
-``gate.py`` finds under ``gate``) and the ``files``. Each gate gets a folder of its own in
-DIRECTORY, as it would have in a session.
+to where the app runs, as ``python -c TEXT SOCKET DIRECTORY FILE RUNNER``. It listens at the Unix
+socket SOCKET. RUNNER is what Python runs as the runner. FILE is JSON: the ``word``; ``gates``, by
+the name of a way, the ``settings`` (what a gate finds under ``gate``) and the ``files``. Each gate
+gets a folder of its own in DIRECTORY, as it would have in a session.
 
 What became of the gates is a line of the log: the word and a JSON object, by the name of a way the
 content of its ``gate.json``. Gates end with this program: they read a pipe of its.
@@ -39,7 +39,7 @@ def answer(listener: socket.socket, word: str) -> None:
             connection.close()
 
 
-def begin(directory: str, gate: Json, address: Json) -> Any:
+def begin(directory: str, runner: str, gate: Json, address: Json) -> Any:
     """Start a gate in the folder `directory`, which is made, to what listens at `address`."""
     os.mkdir(directory, 0o700)
     files = dict(gate["files"], **{"launch.json": json.dumps({"gate": gate["settings"]})})
@@ -47,9 +47,8 @@ def begin(directory: str, gate: Json, address: Json) -> Any:
         fd = os.open(os.path.join(directory, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w") as file:
             file.write(text)
-    program = os.path.join(directory, "gate.py")
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", program, "serve", directory, json.dumps(address)],
+        [sys.executable, "-I", "-S", runner, "gate", directory, json.dumps(address)],
         cwd="/",
         stdin=subprocess.PIPE,
     )
@@ -71,7 +70,7 @@ def outcome(directory: str, process: Any) -> Json:
 
 
 def main(argv: List[str]) -> None:
-    path, directory, told_file = argv
+    path, directory, told_file, runner = argv
     with open(told_file, "rb") as file:
         asked = json.loads(file.read().decode("utf-8"))
     word = str(asked["word"])
@@ -85,7 +84,7 @@ def main(argv: List[str]) -> None:
     processes, told = {}, {}
     for name, gate in asked["gates"].items():
         try:
-            processes[name] = begin(os.path.join(directory, name), gate, address)
+            processes[name] = begin(os.path.join(directory, name), runner, gate, address)
         except OSError as error:
             told[name] = {"error": "Its gate cannot be started: {}.".format(error)}
     for name, process in processes.items():

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import gate, runner
+from .. import runner
 from ..errors import Unreachable
 from ..routes import Address
 
-PACKAGES = str(Path(gate.__file__).parents[1])
+PACKAGES = str(Path(runner.__file__).parents[2])
 WAIT = 3.0
 """Seconds that a gate may take to be there when a way is opened: one that died is back in two."""
 AT_SOCKET = ("", 0, 0)

@@ -172,12 +172,11 @@ class _Gated(Reach):
 
     def _gate(self, keys: Path, directory: str) -> Mapping[str, Any]:
         files = identities(keys, directory)
-        program = Path(gate.__file__).read_text(encoding="utf-8")
         known = {"reach": self.name, "name": name_of(keys), **self.settings()}
-        return {**known, "files": {**files, "gate.py": program}}
+        return {**known, "files": files}
 
     def settings(self) -> Mapping[str, Any]:
-        """What the gate has to know besides; see ``gate.py``."""
+        """What the gate has to know besides; see ``gate``."""
         return {}
 
     async def known(self, address: Address) -> tuple[str, str]:

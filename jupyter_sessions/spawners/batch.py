@@ -39,7 +39,7 @@ OLDEST = 50
 
 
 class BatchSpawner(ReachesNodes, Spawner):
-    """Submits a job that runs ``runner.py supervise``; the runner starts and supervises the app.
+    """Submits a job that runs ``runner.pyz supervise``; the runner starts and supervises the app.
 
     The attempt's directory has to be seen by the host that submits and by the nodes: that is how
     the runner tells what it does, and how it is told. A job is one attempt, and carries its name;
@@ -259,7 +259,7 @@ class BatchSpawner(ReachesNodes, Spawner):
         gate = await self.gate_of(launch.directory, directory)
         ours = {"job_variable": self.job_variable, "copy": True, "gate": gate}
         await self.host.runner("prepare", {**payload, **ours})
-        command = [self.python, "-I", "-S", f"{directory}/runner.py", "supervise", directory]
+        command = [self.python, "-I", "-S", f"{directory}/runner.pyz", "supervise", directory]
         names = {
             "name": name,
             "session": launch.session_id,

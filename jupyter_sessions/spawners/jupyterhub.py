@@ -1,6 +1,6 @@
 """Any spawner class that was written for JupyterHub, as a spawner of sessions.
 
-The class starts ``runner.py supervise`` in place of a notebook server: what the site has tried and
+The class starts ``runner.pyz supervise`` in place of a notebook server: what the site has tried and
 configured for its hub (queues, prologues, mounts) holds for sessions as it is. The runner's files
 say how the app is; the class is asked for what only it knows: whether a job still waits.
 """
@@ -12,7 +12,6 @@ import contextlib
 import os
 import pwd
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -123,8 +122,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
             )
         payload = runner_payload(await self.placed(launch), directory)
         gate = await self.gate_of(launch.directory, directory)
-        await self.host.runner("prepare", {**payload, "gate": gate})
-        await asyncio.to_thread(shutil.copy, runner.__file__, f"{directory}/runner.py")
+        await self.host.runner("prepare", {**payload, "copy": True, "gate": gate})
         async for state in self._start(handle):
             handle = {**handle, "state": state}
             yield handle
@@ -133,7 +131,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
         """Let the class start, and tell its state each time that it changes."""
         directory = str(handle["directory"])
         one = self._make(handle)
-        command = [self.python, "-I", "-S", f"{directory}/runner.py", "supervise", directory]
+        command = [self.python, "-I", "-S", f"{directory}/runner.pyz", "supervise", directory]
         one.cmd, one.args = command, []
         task = asyncio.create_task(self._run(one), name=f"sessions-hub-{handle['session']}")
         self._starting[directory] = (one, task)
@@ -312,7 +310,7 @@ class JupyterHubSpawner(ReachesNodes, Spawner):
 
     async def available(self) -> str:
         try:
-            if await self.host.runner_file() != os.path.abspath(runner.__file__):  # noqa: PTH100, ASYNC240
+            if await self.host.runner_file() != runner.PROGRAM:
                 return "Classes of JupyterHub run their commands here: its host has to be `local`."
             await asyncio.to_thread(self._make, {"session": "", "options": {}, "state": {}})
         except SpawnerError as error:

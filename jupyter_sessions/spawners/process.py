@@ -23,7 +23,7 @@ PRIORITY: Mapping[str, Any] = {
 
 
 class ProcessSpawner(Spawner):
-    """Starts ``runner.py`` on its host; the runner starts and supervises the app.
+    """Starts ``runner`` on its host; the runner starts and supervises the app.
 
     The handle is the attempt's directory on the host. The runner locks it, so that an attempt
     cannot run twice, however often it is started; and it looks for a ``stop`` file there first, so

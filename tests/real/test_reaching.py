@@ -70,10 +70,10 @@ def job(far: FarMachine, home: Path, gate: Any, user: str = USER) -> Iterator[tu
         "cwd": "/",
         "stop": {"argv": None, "grace": 1},
         "gate": gate,
+        "copy": True,
     }
     asyncio.run(LocalHost().runner("prepare", payload))
-    runner = home / "runner.py"
-    shutil.copy(asyncio.run(LocalHost().runner_file()), runner)
+    runner = directory / "runner.pyz"
     for path in (home, *home.rglob("*")):
         shutil.chown(path, UID if user == USER else 0)
     command = [PYTHON, "-I", "-S", str(runner), "supervise", str(directory)]

@@ -1,0 +1,30 @@
+"""Who may come in."""
+
+import os
+import ssl
+
+NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME
+
+
+def tls_context(directory: str, me: str, other: str, server: bool) -> ssl.SSLContext:
+    """For connections between `me` and `other` (``gate``, ``reach``) alone.
+
+    Raises OSError if a file is missing; ssl.SSLError, which is one, if it makes no sense.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # the certificate itself is what is known
+    context.verify_mode = ssl.CERT_REQUIRED
+    if hasattr(ssl, "TLSVersion"):  # Python 3.7
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
+    context.verify_flags |= NO_CHECK_TIME
+    context.load_cert_chain(os.path.join(directory, me + ".pem"))
+    context.load_verify_locations(os.path.join(directory, other + ".crt"))
+    return context
+
+
+def certificate(directory: str, other: str) -> bytes:
+    """The only certificate that `other` may show."""
+    with open(os.path.join(directory, other + ".crt")) as file:
+        return ssl.PEM_cert_to_DER_cert(file.read())
