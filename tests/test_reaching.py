@@ -83,6 +83,7 @@ class Node:
     """An attempt with a gate, in a directory of its own."""
 
     def __init__(self, root: Path, way: Reach) -> None:
+        self.program = ECHO
         self.directory = root / "node"
         self.keys = root / "store"
         self.way = way
@@ -95,7 +96,7 @@ class Node:
             "attempt": os.getpid(),
             "directory": str(self.directory),
             "argv": ["{python}", "-c", "{program}", "{socket}"],
-            "fields": {"program": ECHO},
+            "fields": {"program": self.program},
             "cwd": "/",
             "stop": {"argv": None, "grace": 1},
             "gate": told,
@@ -171,6 +172,33 @@ class TestDial(GatedContract):
 
 
 both = pytest.mark.parametrize("way", list(WAYS))
+
+
+GREETER = """
+import socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(128)
+while True:
+    connection, _ = listener.accept()
+    connection.sendall(b"first")
+    connection.close()
+"""
+
+
+@both
+async def test_an_app_that_speaks_first_is_heard(short_path: Path, way: str) -> None:
+    node = Node(short_path, WAYS[way]())
+    node.program = GREETER
+    await node.start()
+    try:
+        async with node.way_in() as path:
+            for _ in range(50):
+                reader, writer = await asyncio.open_unix_connection(path)
+                assert await reader.read() == b"first"
+                writer.close()
+    finally:
+        await asyncio.to_thread(node.stop)
 
 
 @both

@@ -113,6 +113,8 @@ class Link(asyncio.Protocol):
         self.plain: Optional[Plain] = None
         self._head = b""
         self._left = 0
+        self._early = b""  # what came before it was joined: an app may speak first
+        self._opened = False
         self._sent_end = self._got_end = self.closed = False
         self.made = self.lost = False
 
@@ -132,6 +134,9 @@ class Link(asyncio.Protocol):
         """From now on, what one end sends is for the other."""
         self.plain = plain
         plain.join(self)
+        early, self._early = self._early, b""
+        release(self.transport)
+        self.data_received(early)
 
     def send(self, kind: int, data: bytes = b"") -> None:
         if self.closed:
@@ -163,6 +168,9 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
+            if self._opened and self.plain is None:
+                self._early += bytes(view)
+                return
             if self._left:
                 piece, view = view[: self._left], view[self._left :]
                 self._left -= len(piece)
@@ -184,6 +192,9 @@ class Link(asyncio.Protocol):
                 self.plain.transport.write_eof()
             self._finish()
         elif kind in (OPEN, OPENED, REFUSED) and self.plain is None and not length:
+            if kind == OPENED:
+                self._opened = True
+                hold(self.transport)  # until it is joined
             self.owner.link_told(self, kind)
         else:
             self.abort()
