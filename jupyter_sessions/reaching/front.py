@@ -1,8 +1,8 @@
 """What stands on a login node for Jupyter's machine: finds out where nodes can dial, and relays.
 
 Standard library only, Python 3.6 or later: `program`, the text of this file and of what it needs of
-``gate``, is sent to the host, and run there as ``python -c TEXT MARK`` for as long as somebody is at
-the other end of its stdin. `entrance.Entrance` is who speaks to it.
+``gate``, is sent to the host, and run there as ``python -c TEXT MARK`` for as long as somebody is
+at the other end of its stdin. `entrance.Entrance` is who speaks to it.
 
 The SSH server of the host already listens at a port, for connections that it leads to Jupyter's
 machine; but it does so at the loopback unless ``GatewayPorts`` says otherwise, and then nodes get
