@@ -53,6 +53,7 @@ PARTS = {
     "hosts.openssh",
     "hosts.remote",
     "hosts.sending",
+    "spawners.cluster_queues",
     "spawners.qstat",
 }
 """What concrete places of one package are made of; nobody else imports them."""

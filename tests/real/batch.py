@@ -43,8 +43,8 @@ class Counted:
             path.chmod(0o755)
 
     def calls(self, name: str) -> list[str]:
-        """The calls of one program, with their arguments."""
-        return [line for line in self.all() if line.split()[0] == name]
+        """The calls of one program, or of one with these first arguments."""
+        return [line for line in self.all() if f"{line} ".startswith(f"{name} ")]
 
     def all(self) -> list[str]:
         """The calls of all of them."""

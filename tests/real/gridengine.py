@@ -1,6 +1,7 @@
-"""A real Grid Engine of one host: master and execution daemon, in a directory of their own.
+"""A real Grid Engine of two execution hosts that are other machines than the master's.
 
-The system's own cell, ``/etc/default`` and ``/var/lib/gridengine`` are left alone. Needs root.
+All is in a directory of its own: the system's cell, ``/etc/default`` and ``/var/lib/gridengine``
+are left alone. The hosts are namespaces of this machine. Needs root.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .nodes import Nodes
 from .server import free_port, wait
 
 PROGRAMS = "/usr/lib/gridengine"
@@ -32,13 +35,13 @@ usage_scaling NONE
 report_variables NONE
 """
 ENVIRONMENT = """\
-pe_name smp
+pe_name {name}
 slots 999
 user_lists NONE
 xuser_lists NONE
 start_proc_args NONE
 stop_proc_args NONE
-allocation_rule $pe_slots
+allocation_rule {rule}
 control_slaves FALSE
 job_is_first_task TRUE
 urgency_slots min
@@ -55,7 +58,7 @@ QUEUE = {
     "min_cpu_interval": "00:05:00",
     "processors": "UNDEFINED",
     "qtype": "BATCH INTERACTIVE",
-    "pe_list": "smp",
+    "pe_list": "smp mpi",
     "rerun": "FALSE",
     "tmpdir": "/tmp",
     "shell": "/bin/sh",
@@ -63,6 +66,15 @@ QUEUE = {
     "notify": "00:00:05",
     "initial_state": "default",
 }
+SHORT = {
+    "qname": "short.q",
+    "hostlist": "g1",
+    "slots": "1,[g1=2]",
+    "pe_list": "NONE",
+    "h_rt": "01:00:00,[g1=00:30:00]",
+    "h_vmem": "4G",
+}
+"""What is different in a queue for short jobs, which are on one host."""
 NONE = (
     *("load_thresholds", "suspend_thresholds", "ckpt_list", "prolog", "epilog"),
     *("starter_method", "suspend_method", "resume_method", "terminate_method"),
@@ -78,18 +90,42 @@ SETTINGS = {
     "min_gid": "0",
     "mailer": "/bin/true",
     "administrator_mail": "none",
-    "max_unheard": "00:00:30",
+    "max_unheard": "00:00:10",
+    "reschedule_unknown": "00:00:05",
 }
 SCHEDULER = {"schedule_interval": "0:0:1", "flush_submit_sec": "1", "flush_finish_sec": "1"}
 
 
+HERE = """\
+set -e
+mount --make-rprivate /
+mount --bind "$0" /etc/hosts
+exec "$@"
+"""
+"""Runs a program that knows the hosts' names, which are not in this machine's own file."""
+BOOT = """\
+/usr/sbin/sge_execd
+while :; do sleep 600 & wait; done
+"""
+"""What a host does: its first process stays, and buries whom it inherits."""
+
+
 class GridEngine:
-    """The cell; `cell` makes one."""
+    """The cell; `cell` makes one.
+
+    Attributes
+    ----------
+    nodes
+        The execution hosts.
+    env
+        What its commands need in their environment.
+    """
 
     def __init__(self, slots: int) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="js-ge-", dir="/var/tmp"))
         self.base.chmod(0o755)
         self.host = socket.gethostname().partition(".")[0]
+        self.nodes = Nodes(self.base, ["g1", "g2"], here=[self.host])
         self._slots = slots
         self._common = self.base / "root" / "default" / "common"
         self.env = {
@@ -109,40 +145,85 @@ class GridEngine:
 
     def up(self) -> None:
         self._prepare()
+        self.nodes.up()
         self.start_master()
         self._configure()
-        # Jobs inherit what the daemon has: a clean environment.
-        clean = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **self.env}
-        subprocess.run(["/usr/sbin/sge_execd"], env=clean, check=True, capture_output=True)
+        for node in self.nodes.addresses:
+            self.start_node(node)
+        self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        """Wait until both hosts have told how they are."""
         wait(self._loaded, 60, f"sge_execd: see {self.base}/spool")
 
+    def spool(self, kind: str) -> list[Path]:
+        """What the hosts and the master keep of jobs: ``active_jobs`` or ``job_scripts``."""
+        return [path for path in (self.base / "spool").glob(f"*/**/{kind}/*") if path.is_file()]
+
+    def listening(self) -> dict[str, list[str]]:
+        """Where something listens, by host."""
+        command = ("ss", "-H", "-l", "-t", "-n")
+        told = {node: self.nodes.on(node, *command) for node in self.nodes.addresses}
+        return {
+            node: sorted(line.split()[3] for line in text.splitlines())
+            for node, text in told.items()
+        }
+
+    def temporary(self) -> list[str]:
+        """The directories that are made for jobs, and go with them."""
+        return [str(path) for path in Path("/tmp").glob("*.1.*.q")]
+
+    @contextmanager
+    def defaults(self, options: str) -> Iterator[None]:
+        """Options of qsub as a `sge_request` file says them, the site's or a user's."""
+        path = self._common / "sge_request"
+        path.write_text(f"{options}\n")
+        try:
+            yield
+        finally:
+            path.unlink()
+
     def down(self) -> None:
-        self.run("qdel", "-f", "-u", "*", check=False)
+        self.nodes.down()
         # The master would take ten seconds, for nothing that is kept.
-        for name, number in (("execd", signal.SIGTERM), ("qmaster", signal.SIGKILL)):
-            for pid in (pids := self._pids(name)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            wait(lambda: not any(map(_lives, pids)), 20, "Grid Engine's end")
+        if pid := self._master():
+            os.kill(pid, signal.SIGKILL)
+            wait(lambda: not _lives(pid), 20, "the master's end")
         shutil.rmtree(self.base, ignore_errors=True)
 
+    def start_node(self, node: str) -> None:
+        # Jobs inherit what the daemon has.
+        self.nodes.start(node, BOOT, {"LC_ALL": "C.UTF-8", **self.env})
+
     def start_master(self) -> None:
-        env = {**os.environ, **self.env}
-        subprocess.run(["/usr/sbin/sge_qmaster"], env=env, check=True, capture_output=True)
+        self._here("/usr/sbin/sge_qmaster")
         wait(lambda: self.run("qconf", "-sh", check=False), 30, f"sge_qmaster: see {self.base}")
 
     def stop_master(self) -> None:
-        pid = int((self.base / "spool" / "qmaster" / "qmaster.pid").read_text())
+        pid = self._master()
         os.kill(pid, signal.SIGTERM)
         wait(lambda: not _lives(pid), 20, "the master's end")
 
-    def _pids(self, name: str) -> list[int]:
-        files = (self.base / "spool").glob(f"**/{name}.pid")
-        return [int(text) for file in files if (text := file.read_text().strip())]
+    def _here(self, *argv: str) -> None:
+        """Run a program on the master's machine that knows the hosts' names."""
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", HERE, str(self.nodes.hosts), *argv],
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (argv, done.stdout, done.stderr)
+
+    def _master(self) -> int:
+        """The pid of the master; 0 if it has not begun."""
+        path = self.base / "spool" / "qmaster" / "qmaster.pid"
+        return int(path.read_text()) if path.exists() else 0
 
     def _loaded(self) -> bool:
         lines = [line.split() for line in self.run("qhost", check=False).splitlines()]
-        return any(line[0] == self.host and "-" not in line[3:5] for line in lines if line[4:])
+        told = {line[0] for line in lines if line[4:] and "-" not in line[3:5]}
+        return told >= self.nodes.addresses.keys()
 
     def _prepare(self) -> None:
         root, spool = self.base / "root", self.base / "spool"
@@ -182,17 +263,21 @@ class GridEngine:
         self.run("qconf", "-am", "root", check=False)
         self.run("qconf", "-ah", self.host, check=False)
         self.run("qconf", "-as", self.host)
-        self._give("-Ae", "host", HOST.format(host=self.host))
-        self._give("-Ahgrp", "group", f"group_name @allhosts\nhostlist {self.host}\n")
-        self._give("-Ap", "pe", ENVIRONMENT)
+        for node in self.nodes.addresses:
+            self._give("-Ae", "host", HOST.format(host=node))
+        names = " ".join(self.nodes.addresses)
+        self._give("-Ahgrp", "group", f"group_name @allhosts\nhostlist {names}\n")
+        for name, rule in {"smp": "$pe_slots", "mpi": "$round_robin"}.items():
+            self._give("-Ap", "pe", ENVIRONMENT.format(name=name, rule=rule))
         limits = {f"{kind}_{name}": "INFINITY" for kind in "sh" for name in LIMITS}
         queue = {**QUEUE, "slots": self._slots, **dict.fromkeys(NONE, "NONE"), **limits}
-        self._give("-Aq", "queue", "".join(f"{k} {v}\n" for k, v in queue.items()))
+        for each in (queue, queue | SHORT):
+            self._give("-Aq", "queue", "".join(f"{k} {v}\n" for k, v in each.items()))
 
     def _give(self, option: str, name: str, content: str) -> None:
         path = self.base / name
         path.write_text(content)
-        self.run("qconf", option, str(path))
+        self._here("qconf", option, str(path))
 
 
 @contextmanager
@@ -220,3 +305,10 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+if __name__ == "__main__":  # to look around: python -m tests.real.gridengine
+    with suppress(KeyboardInterrupt), cell() as made:
+        print(*(f"export {name}={value}" for name, value in made.env.items()), sep="\n", flush=True)
+        signal.pause()
+    sys.exit(0)
