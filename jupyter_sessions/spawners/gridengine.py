@@ -48,6 +48,7 @@ class GridEngineSpawner(BatchSpawner):
 
     system: ClassVar[str] = "Grid Engine"
     job_variable: ClassVar[str] = "JOB_ID"
+    separators: ClassVar[str] = ","
     built_in: ClassVar[Mapping[str, Schema]] = {
         "queue": name_of("Queue", "Empty for any."),
         "project": name_of("Project", "Whose work it is.", **{"x-advanced": True}),
@@ -370,7 +371,10 @@ def _killed(facts: Mapping[str, str], enforced: bool) -> tuple[str, str]:
     if memory and most >= 0.9 * bytes_of(memory.group(1)) * max(1, _number(facts.get("slots"))):
         return "out_of_memory", TOO_MUCH
     if enforced:
-        return "limit", "was ended: over a limit of its queue on time, processor time or memory"
+        return (
+            "over_limit",
+            "was ended: over a limit of its queue on time, processor time or memory",
+        )
     return "cancelled", "was killed: deleted, or over a limit of its queue"
 
 

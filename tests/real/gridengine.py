@@ -60,7 +60,6 @@ QUEUE = {
     "qtype": "BATCH INTERACTIVE",
     "pe_list": "smp mpi",
     "rerun": "FALSE",
-    "tmpdir": "/tmp",
     "shell": "/bin/sh",
     "shell_start_mode": "unix_behavior",
     "notify": "00:00:05",
@@ -171,7 +170,7 @@ class GridEngine:
 
     def temporary(self) -> list[str]:
         """The directories that are made for jobs, and go with them."""
-        return [str(path) for path in Path("/tmp").glob("*.1.*.q")]
+        return [str(path) for path in (self.base / "tmp").iterdir()]
 
     @contextmanager
     def defaults(self, options: str) -> Iterator[None]:
@@ -270,7 +269,9 @@ class GridEngine:
         for name, rule in {"smp": "$pe_slots", "mpi": "$round_robin"}.items():
             self._give("-Ap", "pe", ENVIRONMENT.format(name=name, rule=rule))
         limits = {f"{kind}_{name}": "INFINITY" for kind in "sh" for name in LIMITS}
-        queue = {**QUEUE, "slots": self._slots, **dict.fromkeys(NONE, "NONE"), **limits}
+        (self.base / "tmp").mkdir(mode=0o777)
+        own = {"slots": self._slots, "tmpdir": self.base / "tmp"}
+        queue = {**QUEUE, **own, **dict.fromkeys(NONE, "NONE"), **limits}
         for each in (queue, queue | SHORT):
             self._give("-Aq", "queue", "".join(f"{k} {v}\n" for k, v in each.items()))
 

@@ -1,4 +1,4 @@
-"""Sessions of real batch systems in a browser: on nodes with networks of their own."""
+"""Sessions of a real Slurm in a browser: on nodes with networks of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from ..processes import marked
 from . import desktop, vscode
-from .gridengine import GridEngine, cell
 from .lab import prepare, window
 from .server import BIN, Home, JupyterServer, wait
 from .slurm import Slurm, cluster, login_node
@@ -30,17 +29,11 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[GridEngine]:
-    with cell() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def home(slurm: Slurm, engine: GridEngine) -> Iterator[Home]:
+def home(slurm: Slurm) -> Iterator[Home]:
     made = Home()
     prepare(made)
     vscode.configure(made.path)
-    made.env |= {**slurm.env, **engine.env, "XDG_RUNTIME_DIR": str(made.path / "run")}
+    made.env |= {**slurm.env, "XDG_RUNTIME_DIR": str(made.path / "run")}
     (made.path / "run").mkdir(mode=0o700)
     with login_node(slurm, made.path / "login", HOME=str(made.path)) as login:
         hosts = {"login": {**login, "python": str(BIN / "python")}}
@@ -50,7 +43,6 @@ def home(slurm: Slurm, engine: GridEngine) -> Iterator[Home]:
             "hpc": {**on_slurm, "title": "Cluster", "reach": "direct"},
             "dials": {**on_slurm, "reach": "dial", "dial_addresses": [f"{slurm.net}.1"]},
             "behind": {**on_slurm, **there, "node_addresses": slurm.nodes},
-            "ge": {"class": "gridengine", **OFTEN, "reach": "direct", "node_interface": "lo"},
         }
         (made.path / ".jupyter/jupyter_server_config.py").write_text(
             f"c.SessionManager.hosts = {hosts!r}\nc.SessionManager.spawners = {spawners!r}\n"
@@ -159,18 +151,4 @@ def test_a_notebook_on_a_node_behind_a_login_node(
     expect(output).to_have_text(f"{session['host']} True\n", timeout=30_000)
     page.screenshot(path=results / "slurm-notebook.png")
     assert session["host"] in slurm.nodes
-    end(server, session)
-
-
-def test_a_terminal_of_a_grid_engine_job(
-    server: JupyterServer, log_in: Callable[[JupyterServer], Page], results: Path
-) -> None:
-    session = server.start("terminal", spawner="ge", resources={"hours": 1})
-    page = log_in(server)
-    page.goto(server.origin + session["url"])
-    shown = page.locator(".xterm-rows")
-    expect(shown).to_contain_text(re.compile(r"[#$] "), timeout=30_000)
-    page.keyboard.type("echo this-is-$QUEUE-$JOB_ID\n")
-    expect(shown).to_contain_text(f"this-is-all.q-{job_of(server, session['id'])}")
-    page.screenshot(path=results / "gridengine-terminal.png")
     end(server, session)
