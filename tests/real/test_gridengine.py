@@ -262,7 +262,7 @@ async def test_a_full_queue_is_told_and_opens_by_itself(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_server_killed_while_qsub_runs_leaves_no_second_session(
+async def test_a_server_killed_while_qsub_runs_leaves_no_second_job(
     engine: GridEngine, root: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Qsub waits, before it does anything or before it says what it did."""
@@ -286,12 +286,11 @@ async def test_a_server_killed_while_qsub_runs_leaves_no_second_session(
     async with running(root, spawners={"there": QUICK}) as manager:
         (session,), _ = await manager.sessions()
         assert session.id == session_id
+        if when == "before":  # it may yet submit, so nobody else does
+            await until(manager, session, lambda s: "still under way" in s.attempt.message)
+            release.touch()
         session = await until_running(manager, session)
         release.touch()
-        if when == "before":  # the first one's job comes late, and ends by itself
-            async with asyncio.timeout(60):
-                while not records(engine, session_id):  # noqa: ASYNC110 - Grid Engine tells nobody
-                    await asyncio.sleep(0.2)
         assert (await manager.session(session_id)).state is State.RUNNING
         assert session.attempt.number == 1
         assert len(starts(root, session)) == 1
@@ -300,6 +299,10 @@ async def test_a_server_killed_while_qsub_runs_leaves_no_second_session(
         await until_ended(manager, session)
     assert await gone(engine, session)
     assert marked(session_id) == []
+    async with asyncio.timeout(30):
+        while not (known := records(engine, session_id)):  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.2)
+    assert len(known) == 1
 
 
 def records(engine: GridEngine, session_id: str) -> list[str]:
