@@ -17,7 +17,6 @@ from jupyter_sessions.gateway.headers import (
     serialize,
 )
 
-
 AMBIGUOUS: list[tuple[str, Headers]] = [
     ("both framings", [("Transfer-Encoding", "chunked"), ("Content-Length", "3")]),
     ("two lengths", [("Content-Length", "3"), ("Content-Length", "4")]),
