@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from traitlets import TraitError
 from traitlets.config import LoggingConfigurable
 
+from .apps.packages import entries
 from .hosts.base import Host
 from .spawners.base import Spawner
 
@@ -115,7 +115,7 @@ def _mapping(kind: str, name: str, spec: Any) -> Mapping[str, Any]:
 
 def _build(base: type[C], kind: str, name: str, spec: Mapping[str, Any], parent: Any) -> C:
     where = f"SessionManager.{kind}[{name!r}]"
-    found = {e.name: e for e in entry_points(group=f"jupyter_sessions.{kind}")}
+    found = {e.name: e for e in entries(f"jupyter_sessions.{kind}")}
     wanted = _mapping(kind, name, spec).get("class")
     if not isinstance(wanted, str) or wanted not in found:
         raise PlaceError(f"{where}: no class {wanted!r}; {_known(wanted, found, 'installed')}")

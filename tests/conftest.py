@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from jupyter_server.serverapp import ServerApp
 from tornado.httpclient import AsyncHTTPClient
@@ -28,6 +29,12 @@ __all__ = ["attempt", "attempts"]  # fixtures of another module
 HERE = Path(__file__).parent
 PATIENCE = 40
 """Seconds to wait for what takes a fraction of one on a machine with nothing else to do."""
+
+# An example that takes long on a busy machine is no defect.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.hookimpl(tryfirst=True)

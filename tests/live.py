@@ -6,15 +6,16 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.request import Request, urlopen
+
+from .forked import Forked
 
 T = TypeVar("T")
 PATIENCE = 60
@@ -78,19 +79,18 @@ class LiveServer:
 
     url: str
     token: str
-    process: subprocess.Popen[bytes]
+    process: Forked
 
     @classmethod
     @contextmanager
     def start(cls, home: Home, *arguments: str) -> Iterator[LiveServer]:
         # Two servers that begin at once would both find Jupyter's usual port free, and announce it.
         port = f"--ServerApp.port={free_port()}"
-        argv = [sys.executable, "-m", "jupyter_server", "--no-browser", port, *arguments]
+        argv = ["--no-browser", port, *arguments]
         argv += ["--allow-root"] if os.geteuid() == 0 else []
-        with (home.path / "server.log").open("ab") as log:
-            process = subprocess.Popen(
-                argv, env=home.environment, cwd=home.path, stdout=log, stderr=log
-            )
+        script = Path(sys.executable).with_name("jupyter-server")
+        with (home.path / "server.log").open("a") as log:
+            process = Forked(script, argv, home.environment, home.path, stdout=log, stderr=log)
 
         def ready() -> list[dict[str, Any]]:
             assert process.poll() is None, (home.path / "server.log").read_text()
@@ -130,12 +130,9 @@ class Commands:
 
     home: Home
 
-    def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        argv = ["jupyter-sessions", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        return subprocess.Popen(
-            argv, env=self.home.environment, cwd=self.home.path, text=True, **pipes
-        )
+    def popen(self, *arguments: str, stdout: IO[str] | None = None) -> Forked:
+        script = Path(sys.executable).with_name("jupyter-sessions")
+        return Forked(script, arguments, self.home.environment, self.home.path, stdout=stdout)
 
     def __call__(self, *arguments: str, code: int = 0) -> Done:
         """The result of one command, which has to end with the exit code `code`."""

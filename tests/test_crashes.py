@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,11 @@ from jupyter_sessions.locating import Locator
 from jupyter_sessions.routes import Route
 from jupyter_sessions.session import State
 
+from .forked import Forked
 from .managers import ENDED, running, start, starts, stop
 from .processes import marked
 
-HERE = Path(__file__).parent
+DRIVER = Path(__file__).parent / "drivers" / "manager_that_dies.py"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -26,11 +25,9 @@ HERE = Path(__file__).parent
 async def test_a_server_killed_at_a_write_leaves_no_orphan_and_no_duplicate(
     root: Path, write: int, when: str
 ) -> None:
-    driver = [sys.executable, str(HERE / "drivers" / "manager_that_dies.py"), str(root)]
-    with subprocess.Popen([*driver, str(write), when], stdout=subprocess.PIPE, text=True) as dying:
-        assert dying.stdout is not None
+    with Forked(DRIVER, [str(root), str(write), when]) as dying:
         session_id = dying.stdout.readline().strip()
-        assert await asyncio.to_thread(dying.wait, 30) == -signal.SIGKILL
+        assert await asyncio.to_thread(dying.wait, 60) == -signal.SIGKILL
     async with running(root) as manager:
         sessions, _ = await manager.sessions()
         if (write, when) == (0, "before"):
@@ -50,9 +47,8 @@ async def test_a_server_killed_at_a_write_leaves_no_orphan_and_no_duplicate(
 async def test_a_session_stopped_while_no_server_runs_leaves_nothing(
     root: Path, write: int
 ) -> None:
-    driver = [sys.executable, str(HERE / "drivers" / "manager_that_dies.py"), str(root)]
-    with subprocess.Popen([*driver, str(write), "before"], stdout=subprocess.PIPE) as dying:
-        assert await asyncio.to_thread(dying.wait, 30) == -signal.SIGKILL
+    with Forked(DRIVER, [str(root), str(write), "before"]) as dying:
+        assert await asyncio.to_thread(dying.wait, 60) == -signal.SIGKILL
     async with running(root) as manager:
         (session,), _ = await manager.sessions()
         session = await stop(manager, session)

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.real  # it installs a package
 EXAMPLE = Path(__file__).parents[1] / "examples" / "background-spawner"
 
 

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from jupyter_sessions.session import Session, State
 
 from .attempts import SLEEP, Attempt, lives, python, wait_for
 from .core import APP, a_session
+from .forked import Forked
 from .managers import ENDED, running, start, stop
 from .processes import marked
 
-HERE = Path(__file__).parent
+DRIVER = Path(__file__).parent / "drivers" / "manager_that_dies.py"
 SAY = ["sh", "-c", 'echo "$1" >> "$0"']
 
 
@@ -265,11 +264,8 @@ async def test_a_session_is_stopped_while_before_runs(root: Path) -> None:
 async def test_a_server_that_dies_leaves_before_to_the_next_one(root: Path, tmp_path: Path) -> None:
     goes = tmp_path / "goes"
     program = f"while [ ! -e {goes} ]; do sleep 0.05; done"
-    driver = HERE / "drivers" / "manager_that_dies.py"
-    argv = [sys.executable, str(driver), str(root), "1000", "after"]
     request = [{}, {"app": "hooked", "options": {"before": program}}]
-    with subprocess.Popen([*argv, json.dumps(request)], stdout=subprocess.PIPE, text=True) as dying:
-        assert dying.stdout is not None
+    with Forked(DRIVER, [str(root), "1000", "after", json.dumps(request)]) as dying:
         session_id = (await asyncio.to_thread(dying.stdout.readline)).strip()
         async with asyncio.timeout(40):
             while not trace(root, session_id):  # noqa: ASYNC110 - what files say
@@ -303,10 +299,8 @@ async def test_a_before_whose_runner_was_killed_runs_again(root: Path, tmp_path:
 async def test_a_server_killed_at_a_write_runs_nothing_twice(
     root: Path, write: int, when: str
 ) -> None:
-    driver = [sys.executable, str(HERE / "drivers" / "manager_that_dies.py"), str(root)]
-    argv = [*driver, str(write), when, json.dumps([{}, {"app": "hooked"}])]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as dying:
-        assert dying.stdout is not None
+    request = json.dumps([{}, {"app": "hooked"}])
+    with Forked(DRIVER, [str(root), str(write), when, request]) as dying:
         session_id = dying.stdout.readline().strip()
         assert await asyncio.to_thread(dying.wait, 60) == -signal.SIGKILL
     async with running(root) as manager:

@@ -71,6 +71,7 @@ def narrowed(session_id: str, doomed: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.real  # half a minute
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_no_answer_that_is_not_documented(
     home: Home, live_server: LiveServer, cli: Commands, tmp_path: Path

@@ -102,6 +102,6 @@ def test_an_entry_point_that_is_no_spawner_is_named(
 ) -> None:
     found = [EntryPoint("process", target, "jupyter_sessions.spawners")]
     hosts = build_hosts({}, None)
-    monkeypatch.setattr(places, "entry_points", lambda group: found)
+    monkeypatch.setattr(places, "entries", lambda group: found)
     with pytest.raises(PlaceError, match=says):
         build_spawners({}, hosts, None)

@@ -7,7 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 _lock = threading.Lock()
@@ -41,15 +42,30 @@ def plugins(group: str) -> list[Plugin]:
     ``sys.path``. Blocks while modules are imported and their functions run: call it in a thread.
     """
     with _lock:
-        state = tuple((path, _modified(path)) for path in sys.path)
+        state = _state()
         known = _found.get(group)
         if known is None or known[0] != state:
             before = {} if known is None else {p.origin: p for p in known[1]}
             found: dict[str, Plugin] = {}
-            for entry in entry_points(group=group):
+            for entry in _entries(group, state):
                 found.setdefault(entry.name, _load(entry, before))
             known = _found[group] = (state, list(found.values()))
         return known[1]
+
+
+def entries(group: str) -> EntryPoints:
+    """The entry points of `group`, none of them loaded; found anew after an install, as above."""
+    return _entries(group, _state())
+
+
+def _state() -> tuple[tuple[str, int], ...]:
+    return tuple((path, _modified(path)) for path in sys.path)
+
+
+@lru_cache(maxsize=16)
+def _entries(group: str, _state: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Those of `group` in this state of ``sys.path``: hundreds of files are read for it."""
+    return entry_points(group=group)
 
 
 def _load(entry: EntryPoint, before: Mapping[str, Plugin]) -> Plugin:
