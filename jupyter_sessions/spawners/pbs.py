@@ -15,7 +15,7 @@ from .batch import BatchSpawner
 from .choices import Choices
 from .directives import CPUS, GPUS, HOURS, MEMORY, Schema, clock, megabytes, name_of, refusal
 from .jobs import Job, Phase
-from .qstat import TIMES, read_job, read_jobs
+from .qstat import ENVIRONMENT, read_job, read_jobs
 
 UNKNOWN = 153
 """The exit code for: no such job. It is the last digits of PBSE_UNKJOBID."""
@@ -126,7 +126,7 @@ class PbsSpawner(BatchSpawner):
 
         It asks the server about one after the other: what it cannot say of one hides no other.
         """
-        done = await self.run(["qstat", "-f", *options, *ids], env=TIMES)
+        done = await self.run(["qstat", "-f", *options, *ids], env=ENVIRONMENT)
         said = done.stderr.decode("utf-8", "replace")
         told = read_jobs(done.stdout.decode("utf-8", "replace"))
         missing, finished = NOT_THERE.findall(said), FINISHED.findall(said)

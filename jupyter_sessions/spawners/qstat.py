@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 from .jobs import TOO_MUCH, Job, Phase
 
-TIMES = {"TZ": "UTC"}
-"""The environment that ``qstat`` needs: it prints the time of its place, and not which that is."""
+ENVIRONMENT: Mapping[str, str | None] = {"TZ": "UTC", "PBS_QSTAT_NO_COMPLETE": None}
+"""For ``qstat``: it prints the time of its place, and not which that is; and for people who have
+said so it leaves out what has ended."""
 PENDING = {
     "Q": "waits",
     "H": "is held",
@@ -151,7 +152,7 @@ def _end(state: str, facts: Mapping[str, str], dialect: str) -> End:
 
 
 def _moment(told: str) -> datetime | None:
-    """``Fri Nov 21 16:50:00 2026``, in UTC: see `TIMES`."""
+    """``Fri Nov 21 16:50:00 2026``, in UTC: see `ENVIRONMENT`."""
     try:
         return datetime.strptime(told.strip(), "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
     except ValueError:

@@ -276,6 +276,16 @@ async def test_without_history_nothing_runs_twice(openpbs: FakePbs, root: Path) 
     assert ended.reason == "stopped", "the supervisor's word, as the server keeps none"
 
 
+async def test_what_torque_leaves_out_for_people_is_told(
+    torque: FakePbs, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PBS_QSTAT_NO_COMPLETE", "1")
+    async with running(root, spawners={"pbs": torque.traits}) as manager:
+        session = await until_running(manager, await begin(manager, "pbs"))
+        torque.end(session, -11)
+        assert (await until_ended(manager, session)).attempt.reason == "walltime"
+
+
 async def test_torque_forgets_what_has_ended(torque: FakePbs, root: Path) -> None:
     (torque.folder / "keep").write_text("0")
     async with running(root, spawners={"pbs": torque.traits}) as manager:

@@ -316,6 +316,8 @@ def qstat(argv: list[str]) -> int:
             hint = "use -x or -H to obtain historical job information"
             said.append(f"qstat: {full_id} Job has finished, {hint}")
             codes.append(HISTORY)
+        elif job["state"] == "C" and "PBS_QSTAT_NO_COMPLETE" in os.environ:
+            codes.append(0)
         elif xml:
             print(f'<?xml version="1.0"?>\n<Data><Job><Job_Id>{full_id}</Job_Id>', end="")
             plain = [(name, value) for name, value in facts_of(job) if "." not in name]
