@@ -39,6 +39,9 @@ ENFORCED = 37
 REQUEUED = (25, 99)
 LOST = (19, 21)
 """Accounting: the host came back, and the job was no longer there."""
+OUR_SHELL = b"#!/bin/sh\n"
+USERS_SHELL = b'[ -z "$SGE_O_SHELL" ] || export SHELL="$SGE_O_SHELL"\n'
+"""Undoes that jobs find the shell of their script in SHELL: terminals would start that."""
 REPLACED = re.compile(r"\$(HOME|USER|JOB_ID|JOB_NAME|HOSTNAME|TASK_ID|SGE_TASK_ID)")
 """What Grid Engine replaces in the name of a directory."""
 
@@ -99,6 +102,8 @@ class GridEngineSpawner(BatchSpawner):
             *self.arguments(values),
             *self.arguments_of_own(values),
         ]
+        if source.startswith(OUR_SHELL):
+            source = OUR_SHELL + USERS_SHELL + source.removeprefix(OUR_SHELL)
         done = await self.run(argv, stdin=source)
         if done.code == 0 and (found := re.search(rb"^(\d+)(\.)?", done.stdout, re.MULTILINE)):
             job_id = found.group(1).decode()

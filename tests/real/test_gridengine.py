@@ -66,8 +66,9 @@ async def gone(engine: GridEngine, session: Session) -> bool:
 
 
 async def test_a_session_runs_as_a_job_and_leaves_nothing_behind(
-    engine: GridEngine, root: Path
+    engine: GridEngine, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SHELL", "/bin/bash")
     async with running(root, spawners={"ge": QUICK}) as manager:
         forms = {form["name"]: form for form in await manager.offers.spawners()}
         assert forms["ge"]["options"]["properties"]["queue"]["enum"] == ["all.q", "short.q"]
@@ -77,6 +78,7 @@ async def test_a_session_runs_as_a_job_and_leaves_nothing_behind(
         environment = (await answer(manager, session))["environment"]
         assert environment["JOB_ID"] == session.attempt.handle["job"]  # type: ignore[index]
         assert environment["NSLOTS"] == "2"
+        assert environment["SHELL"] == "/bin/bash"  # not the script's
         await manager.restart(session.id)
         await until_running(manager, session, attempt=2)
         await manager.stop(session.id)
