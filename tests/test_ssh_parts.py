@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import base64
+import fcntl
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from jupyter_sessions import runner
 from jupyter_sessions.errors import InvalidRequest, SpawnerError, Unreachable
 from jupyter_sessions.hosts import remote
 from jupyter_sessions.hosts.complaints import LATE, explain
-from jupyter_sessions.hosts.openssh import LONGEST_SOCKET, control_directory
+from jupyter_sessions.hosts.openssh import LONGEST_SOCKET, _sweep, control_directory
 from jupyter_sessions.hosts.ssh import SshHost
 from jupyter_sessions.places import PlaceError, build_hosts
 from jupyter_sessions.requests import folder
@@ -153,6 +155,30 @@ def test_sockets_have_a_private_place_with_a_short_path(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
     assert len(control_directory()) <= LONGEST_SOCKET
     assert control_directory() == f"/tmp/jupyter-sessions-{os.geteuid()}"
+
+
+def test_what_ended_connections_have_left_goes_with_the_next_one(short_path: Path) -> None:
+    run = short_path
+    for key in ("one", "two", "mine"):
+        (run / f"{key}.lock").touch()
+        (run / f"{key}.pid").touch()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(run / key))
+        if key == "two":
+            listener.listen()
+            master = listener
+        else:
+            listener.close()  # as a process that was killed leaves it
+    (run / "new.lock").touch()  # of one that is being made
+    (run / "bare.lock").touch()
+    for name in (f"mine.{os.getpid()}.1", "mine.999999999.1", "one.999999999.2"):
+        (run / name).touch()
+    with (run / "new.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _sweep(str(run), "mine")
+    master.close()
+    left = ["mine", "mine.lock", "mine.pid", "new.lock", "two", "two.lock", "two.pid"]
+    assert sorted(os.listdir(run)) == sorted([*left, f"mine.{os.getpid()}.1"])
 
 
 # -- Folders there -------------------------------------------------------------------------------
@@ -291,6 +317,35 @@ def test_what_has_ended_is_forgotten_and_what_runs_is_not(there: Path) -> None:
     assert call(there, "forget", session="kabc", before=None) == {}
     assert os.listdir(there / "sessions") == []
     assert "error" in call(there, "forget", session="../sessions", before=None)
+
+
+def test_copies_that_nobody_has_used_for_long_go(there: Path) -> None:
+    def copy(name: str, days: float) -> Path:
+        path = there / name
+        path.mkdir(parents=True)
+        (path / "a.py").write_text("x")
+        os.utime(path, (time.time() - days * 24 * 3600,) * 2)
+        return path
+
+    old, young = copy("code-old", 40), copy("code-young", 20)
+    used, unused, wanted = copy("apps/used", 40), copy("apps/unused", 40), copy("apps/wanted", 40)
+    half = copy("apps/wanted.0123456789ab", 40)
+    attempt = there / "sessions" / "klong" / "1"
+    attempt.mkdir(parents=True)
+    (attempt / "launch.json").write_text(json.dumps({"fields": {"app_dir": str(used)}}))
+    os.utime(there / "code-1", (0, 0))  # what runs is in use
+    assert call(there, "receive", name="wanted", files=None) == {"path": str(wanted)}
+    ended = there / "sessions" / "kabc" / "1"
+    ended.mkdir(parents=True)
+    with (there / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # somebody starts a session at that very moment
+        assert call(there, "forget", session="kabc", before=None) == {}
+        assert all(path.exists() for path in (old, young, used, unused, wanted, half))
+    ended.mkdir(parents=True)
+    assert call(there, "forget", session="kabc", before=None) == {}
+    left = [path.name for path in (old, young, used, unused, wanted, half) if path.exists()]
+    assert left == ["code-young", "used", "wanted"]
+    assert (there / "code-1" / "remote.py").exists()
 
 
 @pytest.mark.parametrize("payload", [{}, {"wanted": 5}, {"wanted": [["magic", "x"]]}])

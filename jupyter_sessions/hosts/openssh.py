@@ -16,6 +16,7 @@ import logging
 import os
 import shlex
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -292,18 +293,13 @@ class Link:
     async def _alone(self, path: str) -> AsyncIterator[None]:
         """Nobody else of this user starts a master for this host meanwhile."""
         end = time.monotonic() + 2 * self.client.connect_timeout + 5
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        while (descriptor := _locked(path)) is None:
+            if time.monotonic() > end:
+                raise Unreachable(
+                    f"Another server has tried to connect to {self.client.name} for long."
+                )
+            await asyncio.sleep(0.05)
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise Unreachable(
-                            f"Another server has tried to connect to {self.client.name} for long."
-                        ) from None
-                await asyncio.sleep(0.05)
             yield
         finally:
             os.close(descriptor)
@@ -419,9 +415,58 @@ def _end(path: str) -> None:
             os.kill(int(noted["pid"]), signal.SIGKILL)
 
 
+def _locked(path: str) -> int | None:
+    """The lock file `path`, open, if nobody else has it. Closing it gives it up."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), Path(path).stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)  # somebody has it, or has removed it meanwhile
+    return None
+
+
 def _sweep(directory: str, key: str) -> None:
-    """Remove the sockets that servers which were killed have left."""
+    """Remove what servers that were killed, and masters that have ended, have left.
+
+    Parameters
+    ----------
+    key
+        Of the connection whose lock the caller holds.
+    """
+    _sweep_forwards(directory, key)
+    for path in Path(directory).glob("*.lock"):
+        if path.stem == key or (descriptor := _locked(str(path))) is None:
+            continue
+        try:
+            if not _listens(f"{directory}/{path.stem}"):
+                _sweep_forwards(directory, path.stem)
+                for suffix in ("", ".pid", ".lock"):  # last: until then it is ours
+                    _remove(f"{directory}/{path.stem}{suffix}")
+        finally:
+            os.close(descriptor)
+
+
+def _sweep_forwards(directory: str, key: str) -> None:
     for path in Path(directory).glob(f"{key}.*.*"):
         pid = path.name.split(".")[1]
         if pid.isdigit() and runner.start_time(int(pid)) is None:
             path.unlink(missing_ok=True)
+
+
+def _listens(path: str) -> bool:
+    """Whether there is a process behind the control socket, be it one that hangs."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:  # its queue is full
+            return True
+    return True

@@ -8,12 +8,15 @@ line, with the bytes of a log, until its stdin ends.
 
 ``<directory>/code-<hash>/`` is where this file is; ``apps/<hash>/`` are folders of apps;
 ``sessions/<id>/`` is what belongs to a session: ``<attempt>/`` as in ``runner``, and ``state/``.
+Copies of code and apps that nobody has used for `UNUSED_DAYS` go when a session is forgotten.
 """
 
 import base64
 import contextlib
 import errno
+import fcntl
 import fnmatch
+import glob
 import json
 import os
 import re
@@ -22,8 +25,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
-from typing import Any, BinaryIO, Callable, Deque, Dict, List, Mapping, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Deque, Dict, Iterator, List, Mapping, Optional, Tuple
 
 if __package__:
     from .. import runner
@@ -35,6 +39,8 @@ Json = Dict[str, Any]
 
 CHUNK = 64 * 1024
 FOLLOW_INTERVAL = 0.25  # seconds between looks at a log that somebody follows
+UNUSED_DAYS = 30  # after which a copy goes that no session is made of
+DAY = 24 * 3600
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
@@ -291,7 +297,11 @@ def receive(payload: Json) -> Json:
         raise runner.RunnerError("{!r} is not a name.".format(payload["name"]))
     apps = os.path.join(_base(), "apps")
     path = os.path.join(apps, payload["name"])
-    if os.path.isdir(path):
+    with _alone(_base(), wait=True):
+        with contextlib.suppress(OSError):
+            os.utime(path)  # it is in use from now on
+        there = os.path.isdir(path)
+    if there:
         return {"path": path}
     if payload["files"] is None:
         return {"path": None}
@@ -345,7 +355,60 @@ def forget(payload: Json) -> Json:
         raise runner.RunnerError(f"Something of session {session} still runs.")
     for path in [directory] if before is None else attempts:
         shutil.rmtree(path)
+    with contextlib.suppress(OSError):
+        prune(_base())
     return {}
+
+
+def prune(base: str) -> None:
+    """Remove copies of code and apps that nobody has used for long, and no session is made of.
+
+    Whoever is about to use one touches it first, under the same lock.
+    """
+    oldest = time.time() - UNUSED_DAYS * DAY
+    with _alone(base, wait=False) as alone:
+        copies = [os.path.join(base, pattern) for pattern in ("code-*", os.path.join("apps", "*"))]
+        old = [path for pattern in copies for path in glob.glob(pattern) if _before(path, oldest)]
+        if not alone or not old:
+            return
+        uses = []  # type: List[bytes]
+        for launch in glob.glob(os.path.join(base, "sessions", "*", "*", "launch.json")):
+            with contextlib.suppress(OSError), open(launch, "rb") as file:
+                uses.append(file.read())
+        for path in old:
+            written = json.dumps(path)[1:-1].encode()
+            if not any(written in use for use in uses):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _before(path: str, moment: float) -> bool:
+    """Whether `path` was last touched before `moment`; not if it is gone."""
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime < moment
+    return False
+
+
+@contextlib.contextmanager
+def _alone(base: str, wait: bool) -> Iterator[bool]:
+    """Whether nobody else uses or removes copies meanwhile. Not, where there are no locks."""
+    fd = os.open(os.path.join(base, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def _use_code() -> None:
+    """See to it that this very copy is not taken for one that nobody uses."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    if _before(folder, time.time() - DAY):
+        with contextlib.suppress(OSError):
+            os.utime(folder)
 
 
 def _sentence(error: OSError) -> str:
@@ -361,6 +424,7 @@ VERBS: Dict[str, Callable[[Json], Json]] = dict(
 def main(argv: List[str]) -> int:
     """``remote.py VERB MARK``, with the payload on stdin."""
     verb, mark = argv
+    _use_code()
     try:
         payload = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
         answer = {} if verb == "follow" else VERBS[verb](payload)

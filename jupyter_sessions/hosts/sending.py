@@ -46,6 +46,7 @@ else:
                 with os.fdopen(fd, "w", encoding="utf-8") as file:
                     file.write(content)
                 os.rename(temporary, path)
+        os.utime(folder, None)
         answer({"base": base, "code": folder, "home": os.path.expanduser("~"), "version": version})
     except OSError as error:
         if temporary and os.path.exists(temporary):
