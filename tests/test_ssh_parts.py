@@ -327,12 +327,13 @@ def test_copies_that_nobody_has_used_for_long_go(there: Path) -> None:
         os.utime(path, (time.time() - days * 24 * 3600,) * 2)
         return path
 
-    old, young = copy("code-old", 40), copy("code-young", 20)
+    old, young, running = copy("code-old", 50), copy("code-young", 20), copy("code-running", 40)
     used, unused, wanted = copy("apps/used", 40), copy("apps/unused", 40), copy("apps/wanted", 40)
     half = copy("apps/wanted.0123456789ab", 40)
     attempt = there / "sessions" / "klong" / "1"
     attempt.mkdir(parents=True)
     (attempt / "launch.json").write_text(json.dumps({"fields": {"app_dir": str(used)}}))
+    os.utime(attempt / "launch.json", (time.time() - 40 * 24 * 3600,) * 2)
     os.utime(there / "code-1", (0, 0))  # what runs is in use
     assert call(there, "receive", name="wanted", files=None) == {"path": str(wanted)}
     ended = there / "sessions" / "kabc" / "1"
@@ -340,11 +341,12 @@ def test_copies_that_nobody_has_used_for_long_go(there: Path) -> None:
     with (there / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # somebody starts a session at that very moment
         assert call(there, "forget", session="kabc", before=None) == {}
-        assert all(path.exists() for path in (old, young, used, unused, wanted, half))
+        assert all(path.exists() for path in (old, young, running, used, unused, wanted, half))
     ended.mkdir(parents=True)
     assert call(there, "forget", session="kabc", before=None) == {}
-    left = [path.name for path in (old, young, used, unused, wanted, half) if path.exists()]
-    assert left == ["code-young", "used", "wanted"]
+    left = [path.name for path in (old, young, running, used, unused, wanted, half)]
+    left = [name for name in left if list(there.rglob(name))]
+    assert left == ["code-young", "code-running", "used", "wanted"]
     assert (there / "code-1" / "remote.py").exists()
 
 

@@ -372,13 +372,18 @@ def prune(base: str) -> None:
         if not alone or not old:
             return
         uses = []  # type: List[bytes]
+        began = time.time()
         for launch in glob.glob(os.path.join(base, "sessions", "*", "*", "launch.json")):
             with contextlib.suppress(OSError), open(launch, "rb") as file:
                 uses.append(file.read())
+                began = min(began, os.fstat(file.fileno()).st_mtime)
         for path in old:
             written = json.dumps(path)[1:-1].encode()
-            if not any(written in use for use in uses):
-                shutil.rmtree(path, ignore_errors=True)
+            is_code = os.path.basename(path).startswith("code-")
+            # A runner was started by code that was in use then: it was touched that day, or later.
+            if any(written in use for use in uses) or (is_code and not _before(path, began - DAY)):
+                continue
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _before(path: str, moment: float) -> bool:
