@@ -58,7 +58,7 @@ PARTS = {
 }
 """What concrete places of one package are made of; nobody else imports them."""
 OF_BATCH = ("batch", "choices", "directives", "jobs", "script", "silence", "watch")
-SHARED = {f"spawners.{m}" for m in (*OF_BATCH, "slurm_choices", "slurm_jobs")}
+SHARED = {f"spawners.{m}" for m in (*OF_BATCH, "shared", "slurm_choices", "slurm_jobs")}
 """What several concrete spawners are made of."""
 
 

@@ -127,14 +127,16 @@ def test_short_jobs_lose_a_tenth_of_their_time_at_the_most() -> None:
 
 def test_squeue_is_read_as_it_prints() -> None:
     lines = (
-        "1|PENDING|AssocGrpCpuLimit|1767323045|N/A|n/a|\n"
-        "2|RUNNING|None|1767323045|1767326645|n7|n[7-8]\n"
-        "3|COMPLETING|TimeLimit|2026-01-02T03:04:05|N/A||n7\n"
-        "4|TIMEOUT|TimeLimit|N/A|N/A|n7|n7\n"
-        "5|BRAND_NEW|None|N/A|N/A||\n"
+        "1|PENDING|AssocGrpCpuLimit|1767323045|N/A|n/a||js-1\n"
+        "2|RUNNING|None|1767323045|1767326645|n7|n[7-8]|a|b\n"
+        "3|COMPLETING|TimeLimit|2026-01-02T03:04:05|N/A||n7|x\n"
+        "4|TIMEOUT|TimeLimit|N/A|N/A|n7|n7|\n"
+        "5|BRAND_NEW|None|N/A|N/A|||x\n"
         "slurm: a warning\n"
     )
-    found = {job.id: job for job in read_queue(lines.encode())}
+    told = list(read_queue(lines.encode()))
+    assert [name for name, _ in told] == ["js-1", "a|b", "x", ""]
+    found = {job.id: job for _, job in told}
     assert list(found) == ["1", "2", "3", "4"], "a state that nobody knows is not known"
     assert found["1"].reason == "assoc_grp_cpu_limit"
     assert found["1"].expected == NOW

@@ -10,6 +10,7 @@ import pytest
 from jupyter_sessions.errors import InvalidRequest, SpawnerError, Unreachable
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.options import OptionSchema
+from jupyter_sessions.spawners.shared import Shared
 from jupyter_sessions.spawners.silence import LONGEST, Silence
 from jupyter_sessions.spawners.slurm import SUBMITTED, SlurmSpawner
 from jupyter_sessions.spawners.slurm_choices import (
@@ -184,3 +185,61 @@ async def test_a_question_that_is_given_up_leaves_the_way_free() -> None:
                 break
             except Unreachable:
                 await asyncio.sleep(0.001)
+
+
+async def test_one_answer_is_for_all_who_asked_before_the_question() -> None:
+    put, answered = 0, asyncio.Event()
+
+    async def question() -> int:
+        nonlocal put
+        put += 1
+        mine = put
+        await answered.wait()
+        return mine
+
+    shared = Shared(question)
+    early = [asyncio.create_task(shared.ask()) for _ in range(50)]
+    while not put:  # noqa: ASYNC110 - it says when it was put by nothing else
+        await asyncio.sleep(0)
+    late = [asyncio.create_task(shared.ask()) for _ in range(50)]
+    await asyncio.sleep(0)
+    answered.set()
+    assert await asyncio.gather(*early) == [1] * 50
+    assert await asyncio.gather(*late) == [2] * 50, "the first was put before they asked"
+    assert await shared.ask() == 3
+
+
+async def test_what_nobody_waits_for_any_more_is_given_up() -> None:
+    given_up = asyncio.Event()
+
+    async def question() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            given_up.set()
+
+    shared = Shared(question)
+    asked = [asyncio.create_task(shared.ask()) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    asked[0].cancel()
+    await asyncio.sleep(0.01)
+    assert not given_up.is_set(), "one waits still"
+    asked[1].cancel()
+    async with asyncio.timeout(5):
+        await given_up.wait()
+    # The next one is put as if nothing had been.
+    again = asyncio.create_task(shared.ask())
+    await asyncio.sleep(0.01)
+    again.cancel()
+    for task in (*asked, again):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_what_a_question_raises_goes_to_all() -> None:
+    async def fails() -> None:
+        raise Unreachable("Slurm does not answer.")
+
+    shared = Shared(fails)
+    told = await asyncio.gather(*(shared.ask() for _ in range(3)), return_exceptions=True)
+    assert [str(t) for t in told] == ["Slurm does not answer."] * 3

@@ -27,6 +27,7 @@ from .directives import (
     refusal,
 )
 from .jobs import Job, Phase
+from .shared import Shared
 from .slurm_choices import (
     Accounting,
     choices_of,
@@ -114,6 +115,7 @@ class SlurmSpawner(BatchSpawner):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._queue = Shared(self._ask_queue)
         self._cancelled: set[str] = set()  # by this spawner: nobody need be asked by whom
         self._missed: dict[str, float] = {}
         self._accounts = Accounting()
@@ -145,18 +147,23 @@ class SlurmSpawner(BatchSpawner):
         raise refusal(self.system, "sbatch", done.stderr or done.stdout)
 
     async def query(self, ids: Sequence[str]) -> Mapping[str, Job]:
-        done = await self.run(["squeue", "--me", "-h", "-t", "all", "-o", COLUMNS], env=TIMES)
-        if done.code:
-            said = done.stderr.decode("utf-8", "replace")
-            raise Unreachable(f"Slurm does not answer: {_short(said)}")
         wanted = set(ids)
-        jobs = {job.id: job for job in read_queue(done.stdout) if job.id in wanted}
+        queue = await self._queue.ask()
+        jobs = {job.id: job for _, job in queue if job.id in wanted}
         # Whose doing it was, only accounting knows.
         cancelled = {i for i, job in jobs.items() if job.reason == "cancelled"} - self._cancelled
         missing = wanted - jobs.keys()
         if missing or cancelled:
             jobs |= await self._gone(sorted(missing), sorted(cancelled))
         return jobs
+
+    async def _ask_queue(self) -> list[tuple[str, Job]]:
+        """All jobs of the user that the queue shows, with their names."""
+        done = await self.run(["squeue", "--me", "-h", "-t", "all", "-o", COLUMNS], env=TIMES)
+        if done.code:
+            said = done.stderr.decode("utf-8", "replace")
+            raise Unreachable(f"Slurm does not answer: {_short(said)}")
+        return list(read_queue(done.stdout))
 
     async def _gone(self, ids: Sequence[str], cancelled: Sequence[str]) -> dict[str, Job]:
         """What became of jobs that the queue no longer shows; and of those that somebody
@@ -209,12 +216,7 @@ class SlurmSpawner(BatchSpawner):
         return done.code != 0 and NO_SUCH_JOB.search(said) is not None
 
     async def named(self, name: str) -> list[str]:
-        argv = ["squeue", "--me", "-h", "-t", "all", f"--name={name}", "-o", COLUMNS]
-        done = await self.run(argv, env=TIMES)
-        if done.code:
-            said = done.stderr.decode("utf-8", "replace")
-            raise Unreachable(f"Slurm does not answer: {_short(said)}")
-        jobs = list(read_queue(done.stdout))
+        jobs = [job for called, job in await self._queue.ask() if called == name]
         return [j.id for j in sorted(jobs, key=lambda j: (j.phase is Phase.ENDED, -int(j.id)))]
 
     async def cancel(self, ids: Sequence[str]) -> None:

@@ -9,11 +9,9 @@ from datetime import UTC, datetime
 
 from .jobs import TOO_MUCH, Job, Phase
 
-COLUMNS = "%i|%T|%r|%S|%e|%B|%N"
-"""What is asked of squeue: id, state, reason, start, end, first node, nodes. All are plain words:
-the name of a job, which may be anything, is not among them."""
-TIMES = {"SLURM_TIME_FORMAT": "%s"}
-"""Makes Slurm tell times in epoch seconds: what it tells otherwise has no time zone."""
+COLUMNS = "%i|%T|%r|%S|%e|%B|%N|%j"
+"""What is asked of squeue: id, state, reason, start, end, first node, nodes, name. The name, which
+may be anything, is the last: all others are plain words."""
 WAITING = {
     "PENDING": "waits",
     "CONFIGURING": "waits for its node to boot",
@@ -80,15 +78,17 @@ ENDING = {"TimeLimit": "TIMEOUT", "OutOfMemory": "OUT_OF_MEMORY", "NodeDown": "N
 """What the reason of a job that is COMPLETING says about its end."""
 
 
-def read_queue(output: bytes) -> Iterator[Job]:
-    """The jobs that squeue tells of, asked for `COLUMNS`; any other line is somebody else's."""
+def read_queue(output: bytes) -> Iterator[tuple[str, Job]]:
+    """The jobs that squeue tells of, asked for `COLUMNS`, each with its name; any other line is
+    somebody else's.
+    """
     for line in output.decode("utf-8", "replace").splitlines():
-        values = line.split("|")
+        *values, name = line.split("|", 7)
         if len(values) != 7:
             continue
         job = _job(*(value.strip() for value in values))
         if job is not None:
-            yield job
+            yield name.strip(), job
 
 
 def _job(

@@ -84,10 +84,14 @@ async def test_fifty_sessions_are_one_query(slurm: Slurm, root: Path, counted: C
         assert asked <= (time.monotonic() - began) / 3 + 1
         assert asked >= 2
         assert counted.calls("scontrol") == counted.calls("sacct") == []
+        before, began = len(counted.calls("squeue")), time.monotonic()
         for session in made:
             await manager.stop(session.id)
         for session in made:
             assert (await until_ended(manager, session)).state is State.STOPPED
+        asked, took = len(counted.calls("squeue")) - before, time.monotonic() - began
+        print(f"{asked} queries and {len(counted.calls('scancel'))} scancel in {took:.0f} s")
+        assert asked <= 50, "stopping so many is fewer queries than sessions"
         cancelled = [word for call in counted.calls("scancel") for word in call.split()[1:]]
         assert len(cancelled) == len(set(cancelled)), "each was cancelled once"
         for session in made:
