@@ -20,6 +20,7 @@ use_venv
 
 cd "$root"
 export LANG=${LANG:-C.UTF-8} SHELL=${SHELL:-/bin/bash}
+unset PYTHONDONTWRITEBYTECODE # or each of hundreds of processes compiles what it imports anew
 failed=0
 step() {
   say "• $*"
