@@ -11,6 +11,7 @@ if [[ ${1:-} == --quick ]]; then
 else
   "$root/scripts/setup-system.sh" venv tools demo test
   "$root/scripts/setup-apps.sh"
+  "$root/scripts/setup-pythons.sh"
   "$root/scripts/setup-torque.sh"
 fi
 "$root/scripts/setup-venv.sh" test dev
