@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -416,7 +417,7 @@ Queue: gpu
 
 
 async def test_the_job_tells_what_its_output_has_and_the_app_its_own(
-    tmp_path: Any,
+    tmp_path: Path,
 ) -> None:
     """PBS writes into the job's output why it killed it: that is not the app's log."""
     spawner = a_spawner(LocalHost())
@@ -433,3 +434,20 @@ async def test_the_job_tells_what_its_output_has_and_the_app_its_own(
     assert report.reason == "out_of_memory"
     log = b"".join([chunk async for chunk in spawner.logs(handle, lines=10, follow=False)])
     assert log == b"app: all is well\n"
+
+
+async def test_what_a_job_wrote_while_it_was_asked_about_counts(tmp_path: Path) -> None:
+    """Its files were looked at first, and it ended before the scheduler was asked."""
+    spawner = a_spawner(LocalHost())
+    path = str(tmp_path)
+    end = {"reason": "exited", "exit_code": 3, "message": "Exited with 3.", "ended": 1.0}
+    before = {"statuses": {path: {"status": "unknown", "ran": True}}}
+    after = {"statuses": {path: {"status": "unknown", "ran": True, "exit": end}}}
+    over = Job(id="5.pbs", phase=Phase.ENDED, reason="completed", message="has ended")
+    with (
+        mock.patch.object(LocalHost, "runner", side_effect=[before, after]),
+        mock.patch.object(PbsSpawner, "query", return_value={"5.pbs": over}),
+    ):
+        handle = {"directory": path, "job": "5.pbs", "name": "abc-1"}
+        report = (await spawner.poll({"s": handle}))["s"]
+    assert (report.reason, report.exit_code) == ("exited", 3)

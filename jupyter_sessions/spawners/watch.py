@@ -76,11 +76,7 @@ class Watch:
 
         The query comes after, so that a job is never older news than what its runner wrote.
         """
-        directories = {sid: str(handle["directory"]) for sid, handle in handles.items()}
-        answer = await self._spawner.host.runner(
-            "poll", {"directories": list(directories.values())}
-        )
-        statuses = {sid: answer["statuses"].get(path, {}) for sid, path in directories.items()}
+        statuses = await self._statuses(handles)
         ids = {
             sid: str(status.get("job") or handles[sid].get("job") or "")
             for sid, status in statuses.items()
@@ -94,6 +90,10 @@ class Watch:
                 self._queried = time.monotonic()
             except SpawnerError as error:
                 trouble, self._jobs, self._queried = error, {}, float("-inf")
+        if self._queried != before:
+            # What ended in between has written how since its files were looked at.
+            ended = [sid for sid, s in statuses.items() if self._over(ids[sid]) and "exit" not in s]
+            statuses |= await self._statuses({sid: handles[sid] for sid in ended})
         reports = {}
         for sid, status in statuses.items():
             report = self._report(handles[sid], ids[sid], status, self._queried != before)
@@ -102,6 +102,19 @@ class Watch:
         if trouble is not None and not reports:
             raise trouble
         return reports
+
+    async def _statuses(self, handles: Mapping[str, Handle]) -> dict[str, Mapping[str, Any]]:
+        """What the runners wrote, by session."""
+        directories = {sid: str(handle["directory"]) for sid, handle in handles.items()}
+        if not directories:
+            return {}
+        asked = {"directories": list(directories.values())}
+        told = (await self._spawner.host.runner("poll", asked))["statuses"]
+        return {sid: told.get(path, {}) for sid, path in directories.items()}
+
+    def _over(self, job_id: str) -> bool:
+        job = self._jobs.get(job_id)
+        return job is not None and job.phase in (Phase.ENDED, Phase.GONE)
 
     async def _ask(self, wanted: Sequence[str]) -> dict[str, Job]:
         spawner = self._spawner
@@ -120,7 +133,7 @@ class Watch:
         for sid, status in statuses.items():
             job = self._jobs.get(ids[sid])
             waits = job is not None and job.phase is Phase.PENDING
-            over = job is not None and job.phase in (Phase.ENDED, Phase.GONE)
+            over = self._over(ids[sid])
             if (waits and status.get("ran")) or (not over and status.get("exit")):
                 return True
         return False
