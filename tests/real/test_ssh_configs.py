@@ -497,7 +497,7 @@ def test_no_place_to_execute_from_is_needed(
 def test_an_address_that_swallows_packets_is_a_timeout(
     far: FarMachine, configuration: Configure
 ) -> None:
-    hole = "192.0.2.1"
+    hole = "198.51.100.1"
     subprocess.run(["ip", "route", "add", hole, "via", far.address], check=True)
     try:
         config = configuration(f"Host far\n  HostName {hole}")
