@@ -7,22 +7,27 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import ssl
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from jupyter_sessions import gate, runner
 from jupyter_sessions.errors import SpawnerError, Unreachable
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.reaching import front
-from jupyter_sessions.reaching.identity import identities, name_of
+from jupyter_sessions.reaching.identity import NAMES, identities, name_of
 from jupyter_sessions.reaching.ways import Dial, Direct, Reach
 from jupyter_sessions.routes import Address
 from jupyter_sessions.spawners.base import Spawner
@@ -223,6 +228,167 @@ async def test_a_thousand_connections_at_once(short_path: Path, way: str) -> Non
         for _, _, writer in opened:
             writer.close()
         assert await talk(path) == b"hello\n"
+
+
+class Counted(LocalHost):
+    """A host that counts the connections that are made through it."""
+
+    made = 0
+
+    @asynccontextmanager
+    async def connect(self, address: Address) -> AsyncIterator[Address]:
+        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.made += 1
+            there, back = await asyncio.open_connection(address.host, address.port)
+            await asyncio.gather(pump(reader, back), pump(there, writer))
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            yield Address.tcp("127.0.0.1", server.sockets[0].getsockname()[1])
+
+
+async def test_connections_one_after_the_other_share_few_handshakes(short_path: Path) -> None:
+    async with a_node(short_path, "direct") as node:
+        host = Counted(name="counted")
+        async with node.way.connect(host, node.address) as here:
+            for number in range(200):
+                word = b"%d\n" % number
+                assert (
+                    await talk(here.path, word + b"x" * number * 100) == word + b"x" * number * 100
+                )
+        assert host.made <= 4 * gate.SPARE
+
+
+async def test_a_link_that_a_slow_reader_had_is_as_good_for_the_next(short_path: Path) -> None:
+    async with a_node(short_path, "direct") as node:
+        host = Counted(name="counted")
+        async with node.way.connect(host, node.address) as here:
+            big = b"echo\n" + os.urandom(3_000_000)
+            for _ in range(20):
+                reader, writer = await asyncio.open_unix_connection(here.path, limit=1024)
+                writer.write(big)
+                writer.write_eof()
+                got = b""
+                while data := await reader.read(100_000):
+                    got += data
+                    await asyncio.sleep(0)
+                assert got == big
+                writer.close()
+                assert await talk(here.path) == b"hello\n"
+        assert host.made <= 4 * gate.SPARE
+
+
+def resident(pid: int) -> int:
+    """KiB of memory."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0])
+
+
+def port_of(node: Node, way: str) -> tuple[str, int]:
+    """Where strangers on the network find what listens, and the process that does."""
+    if way == "direct":
+        return "127.0.0.1", node.address.port
+    told = json.loads(next(node.directory.glob("dial-*")).read_text())
+    host, port = told["addresses"][0]
+    return str(host), int(port)
+
+
+@both
+async def test_who_only_knocks_costs_little_and_keeps_nobody_out(
+    short_path: Path, way: str
+) -> None:
+    """A scan, garbage, beginnings of handshakes, and a thousand who never say anything."""
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        assert await talk(path) == b"hello\n"
+        pid = node.gate_pid() if way == "direct" else node.way.relay.pid  # type: ignore[attr-defined]
+        host, port = port_of(node, way)
+        before = resident(pid)
+        opened = []
+        said = (
+            b"",
+            b"GET / HTTP/1.1\r\n\r\n",
+            bytes(5),
+            b"\x16\x03\x01\x02\x00\x01",
+            os.urandom(99),
+        )
+        for number in range(1000):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.write(said[number % len(said)])
+            opened.append(writer)
+        async with asyncio.timeout(PATIENCE):
+            # More at once than there are links in advance: some have to come through the door.
+            answers = await asyncio.gather(*(talk(path, b"%d\n" % n) for n in range(60)))
+        assert answers == [b"%d\n" % n for n in range(60)]
+        # Each handshake needs some hundred KiB; a thousand of them would be 250 MB.
+        assert resident(pid) - before < 90_000
+        for writer in opened:
+            writer.close()
+        assert await talk(path) == b"hello\n"
+        assert b"Traceback" not in (node.directory / "log").read_bytes()
+
+
+@both
+async def test_clocks_may_differ_by_days(short_path: Path, way: str) -> None:
+    for name, days in (("early", -3), ("late", 3)):
+        root = short_path / name
+        root.mkdir()
+        dated(root / "store", str(root / "node"), days)
+        async with a_node(root, way) as node, node.way_in() as path:
+            assert await talk(path) == b"hello\n"
+
+
+def dated(keys: Path, directory: str, days: int) -> None:
+    """Make the keys of an attempt, of a clock that differs: valid for one day, some days away."""
+    identities(keys, directory)
+    begin = datetime.now(UTC) + timedelta(days=days)
+    for name in NAMES:
+        key = serialization.load_pem_private_key((keys / f"{name}.pem").read_bytes(), None)
+        old = x509.load_pem_x509_certificate((keys / f"{name}.crt").read_bytes())
+        made = x509.CertificateBuilder(old.issuer, old.subject, old.public_key())
+        made = made.serial_number(old.serial_number)
+        made = made.not_valid_before(begin).not_valid_after(begin + timedelta(days=1))
+        for extension in old.extensions:
+            made = made.add_extension(extension.value, extension.critical)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        new = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        start = (keys / f"{name}.pem").read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
+        (keys / f"{name}.crt").write_bytes(new)
+        (keys / f"{name}.pem").write_bytes(start + new)
+
+
+@both
+async def test_connections_that_are_cut_at_any_moment_leave_nothing(
+    short_path: Path, way: str
+) -> None:
+    async with a_node(short_path, way) as node, node.way_in() as path:
+        chance = random.Random(7)
+
+        async def one(number: int) -> None:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(chance.choice([b"send\n", b"count\n", b"echo\n", b"break\n", b""]))
+            writer.write(bytes(chance.choice([0, 10, 300_000])))
+            with contextlib.suppress(OSError, TimeoutError):
+                if chance.random() < 0.5:
+                    # Some wait for us to say more.
+                    await asyncio.wait_for(reader.read(chance.choice([1, 100_000])), 0.1)
+                if chance.random() < 0.3:
+                    writer.write_eof()
+            writer.transport.abort() if chance.random() < 0.7 else writer.close()
+
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(10):
+                await asyncio.gather(*(one(n) for n in range(30)))
+            assert await asyncio.gather(*(talk(path) for _ in range(20))) == [b"hello\n"] * 20
+        pids = (node.gate_pid(), node.way.relay.pid)  # type: ignore[attr-defined]
+        # What is kept are idle links; nothing waits for who has gone.
+        async with asyncio.timeout(PATIENCE):
+            while any(len(os.listdir(f"/proc/{pid}/fd")) > 70 for pid in pids):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 @both

@@ -22,7 +22,8 @@ some links open that nobody uses yet, so that a connection costs no handshake.
 The relay sends ``OPEN`` on an idle link, and the gate answers ``OPENED`` once it has reached the
 app, or ``REFUSED``. Then both send ``DATA``, and ``END`` when their client or app closed its
 sending side; a link that is lost without it broke, and is passed on as that. What is not taken
-at one end stops the reading at the other.
+at one end stops the reading at the other. With the second ``END`` the link is idle again, and
+carries another connection later: handshakes are what is dear about one.
 
 The files of the gate, in the attempt's directory beside those of the runner, mode 0600:
 
@@ -38,11 +39,12 @@ file                by       content
 dials), ``interface`` and ``ports`` (the first and the last, or 0, 0 for any) for *direct*.
 
 The rooms, each importing from those before it: `tls` (who may come in), `links` (frames, and how
-two connections are joined), `addresses`, `dialling`, `serving` (the node's end as a program).
+two connections are joined), `addresses`, `door` (what listens), `dialling`, `serving` (the node's end as a program).
 """
 
 from .addresses import GateError, own_address, own_addresses
 from .dialling import SPARE
+from .door import KNOCKING, Door, listening
 from .links import (
     BACKLOG,
     DATA,
@@ -61,24 +63,28 @@ from .links import (
     release,
     steady,
 )
-from .tls import certificate, tls_context
+from .tls import NO_CHECK_TIME, certificate, tls_context
 
 __all__ = [
     "BACKLOG",
     "DATA",
     "END",
     "HIGH_WATER",
+    "KNOCKING",
+    "NO_CHECK_TIME",
     "OPEN",
     "OPENED",
     "OPEN_SECONDS",
     "REFUSED",
     "SPARE",
+    "Door",
     "GateError",
     "Json",
     "Link",
     "Plain",
     "certificate",
     "hold",
+    "listening",
     "many_files",
     "own_address",
     "own_addresses",

@@ -35,8 +35,11 @@ class Dialler:
         self._answered: Dict[str, str] = {}
 
     def add(self, link: Link) -> None:
-        """A link is there, and nobody uses it yet."""
-        self._idle[link] = link.dialled
+        """A link is there, and nobody uses it, yet or any more."""
+        if link.dialled in self._wanted:
+            self._idle[link] = link.dialled
+        else:  # nobody is there any more who would want it
+            link.close()
 
     def remove(self, link: Link) -> None:
         """A link that may have been spare is not any more: another takes its place."""

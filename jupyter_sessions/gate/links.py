@@ -62,7 +62,13 @@ class Plain(asyncio.Protocol):
         early, self._early = self._early, []
         for data in early:
             self.data_received(data) if data else self.eof_received()
-        release(self.transport)
+        if not link.full:  # with what the connection before this one has left
+            release(self.transport)
+
+    def leave(self) -> None:
+        """Nothing more comes from the link; what did is still delivered."""
+        self.link = None
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self.link is None:
@@ -91,14 +97,15 @@ class Plain(asyncio.Protocol):
 
 
 class Link(asyncio.Protocol):
-    """A TLS connection between gate and relay, for one connection to the app.
+    """A TLS connection between gate and relay, for one connection to the app at a time.
 
     Parameters
     ----------
     expected
         Gives the certificate that the other end must show, or None if nothing is expected.
     owner
-        Has ``link_made``, ``link_lost`` and ``link_told`` (an idle link, the kind of a frame).
+        Has ``link_made``, ``link_lost``, ``link_told`` (an idle link, the kind of a frame) and
+        ``link_free`` (it has become idle).
     dialled
         What for, if the owner wants to remember.
     """
@@ -116,7 +123,7 @@ class Link(asyncio.Protocol):
         self._early = b""  # what came before it was joined: an app may speak first
         self._opened = False
         self._sent_end = self._got_end = self.closed = False
-        self.made = self.lost = False
+        self.made = self.lost = self.full = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -200,10 +207,15 @@ class Link(asyncio.Protocol):
             self.abort()
 
     def _finish(self) -> None:
-        if self._sent_end and self._got_end:
-            if self.plain is not None:
-                self.plain.transport.close()
-            self.close()
+        if not (self._sent_end and self._got_end):
+            return
+        self._sent_end = self._got_end = self._opened = False
+        plain, self.plain = self.plain, None
+        if plain is not None:
+            plain.leave()
+        if not self.closed:
+            release(self.transport)  # that one may have been slow
+            self.owner.link_free(self)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self.lost = self.closed = True
@@ -217,10 +229,12 @@ class Link(asyncio.Protocol):
             self.owner.link_lost(self)
 
     def pause_writing(self) -> None:
+        self.full = True
         if self.plain is not None:
             hold(self.plain.transport)
 
     def resume_writing(self) -> None:
+        self.full = False
         if self.plain is not None:
             release(self.plain.transport)
 

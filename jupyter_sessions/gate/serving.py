@@ -5,13 +5,12 @@ import contextlib
 import json
 import os
 import signal
-import sys
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from .addresses import GateError, own_address
 from .dialling import Dialler
+from .door import Door, listening
 from .links import (
-    BACKLOG,
     OPEN,
     OPEN_SECONDS,
     OPENED,
@@ -40,11 +39,12 @@ class Gate:
         self._opening: Dict[Any, None] = {}
         self._busy: Dict[Link, None] = {}
         self._task: Any = None
+        self._door: Optional[Door] = None
 
     def _link(self, dialled: str = "") -> Link:
         return Link(lambda _: self._expected, self, dialled)
 
-    async def listen(self, port: int) -> Json:
+    def listen(self, port: int) -> Json:
         """Listen for the relay, if it is the relay that dials; what goes into ``gate.json``.
 
         Parameters
@@ -56,14 +56,12 @@ class Gate:
             return {"host": "", "port": 0}
         context = tls_context(self._directory, "gate", "reach", server=True)
         host = own_address(str(self._settings.get("interface") or ""))
-        more = {"ssl_handshake_timeout": OPEN_SECONDS} if sys.version_info >= (3, 7) else {}
         low, high = self._settings.get("ports") or (0, 0)
         for number in [port] * bool(port) + (list(range(low, high + 1)) or [0]):
             with contextlib.suppress(OSError):
-                server = await self._loop.create_server(
-                    self._link, host, number, ssl=context, backlog=BACKLOG, **more
-                )
-                return {"host": host, "port": server.sockets[0].getsockname()[1]}
+                listener = listening(host, number)
+                self._door = Door(self._loop, listener, context, self._link)
+                return {"host": host, "port": listener.getsockname()[1]}
         raise GateError(f"No port of {low} to {high} is free on {host}.")
 
     def link_made(self, link: Link) -> None:
@@ -92,6 +90,10 @@ class Gate:
         link.send(OPENED)
         link.join(plain)
         self._busy[link] = None
+
+    def link_free(self, link: Link) -> None:
+        self._busy.pop(link, None)
+        self.link_made(link)
 
     def link_lost(self, link: Link) -> None:
         self._busy.pop(link, None)
@@ -154,7 +156,7 @@ def serve(directory: str, app: Json) -> int:
         with open(os.path.join(directory, "launch.json"), "rb") as file:
             settings = json.loads(file.read().decode("utf-8"))["gate"]
         gate = Gate(loop, directory, settings, app)
-        where = loop.run_until_complete(gate.listen(port))
+        where = gate.listen(port)
     except (GateError, OSError, ValueError, KeyError) as error:
         write_json(told, {"error": str(error), "pid": os.getpid()})
         return 1

@@ -19,6 +19,8 @@ def tls_context(directory: str, me: str, other: str, server: bool) -> ssl.SSLCon
     else:
         context.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1
     context.verify_flags |= NO_CHECK_TIME
+    if server and hasattr(context, "num_tickets"):  # Python 3.8
+        context.num_tickets = 0  # nobody resumes: links are kept instead
     context.load_cert_chain(os.path.join(directory, me + ".pem"))
     context.load_verify_locations(os.path.join(directory, other + ".crt"))
     return context

@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import ssl
 import sys
 from collections import deque
@@ -29,19 +30,24 @@ from typing import Any
 
 from jupyter_sessions.gate import (
     BACKLOG,
+    NO_CHECK_TIME,
     OPEN,
     OPEN_SECONDS,
     OPENED,
     SPARE,
+    Door,
     Json,
     Link,
     Plain,
     certificate,
+    listening,
     many_files,
     quiet,
     tls_context,
 )
 
+KEPT = 4 * SPARE
+"""Idle links that are kept of those that were used."""
 RETRY = 0.3
 """Seconds between attempts to reach a gate, while somebody waits for it."""
 CLIENT_SECONDS = 60.0
@@ -117,12 +123,22 @@ class Way:
 
     def link_made(self, link: Link) -> None:
         self._links.add(link)
+        self._give(link)
+
+    def _give(self, link: Link) -> None:
+        """To whoever waits for one, else for whoever comes."""
         while self._wanted:
             waiter = self._wanted.popleft()
             if not waiter.done():
                 waiter.set_result(link)
                 return
         self._idle.append(link)
+
+    def link_free(self, link: Link) -> None:
+        if len(self._idle) < KEPT:
+            self._give(link)
+        else:
+            link.close()
 
     def link_lost(self, link: Link) -> None:
         self._links.discard(link)
@@ -233,7 +249,7 @@ class Relay:
 
     def __init__(self) -> None:
         self._ways: dict[str, Way] = {}
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
 
     async def do(self, command: Json) -> Json:
         """Carry out one command; the answer. Raises NotOpen, OSError."""
@@ -252,39 +268,27 @@ class Relay:
         if command["do"] == "close":
             self._end(command["way"])
             return {}
-        return {"port": await self._listen(command["at"], *command["ports"])}
+        return {"port": self._listen(command["at"], *command["ports"])}
 
     def _end(self, name: str) -> None:
         if (way := self._ways.pop(name, None)) is not None:
             way.close()
 
-    async def _listen(self, at: Json, low: int, high: int) -> int:
+    def _listen(self, at: Json, low: int, high: int) -> int:
         """Listen for gates that dial, once for all ways; the port, or 0 for a Unix socket."""
-        if self._server is None:
+        if self._listener is None:
             # Which certificate to show depends on who asks: one of an unknown name gets none.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.verify_mode = ssl.CERT_REQUIRED
             context.sni_callback = self._choose
-            self._server = await self._serve(at, low, high, context)
-        return 0 if at["scheme"] == "unix" else int(self._server.sockets[0].getsockname()[1])
-
-    async def _serve(
-        self, at: Json, low: int, high: int, context: ssl.SSLContext
-    ) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        make = lambda: Link(self._expected, self)  # noqa: E731
-        tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": OPEN_SECONDS}
-        if at["scheme"] == "unix":
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(at["path"])  # noqa: PTH108 - of a relay that died
-            server = await loop.create_unix_server(make, at["path"], backlog=BACKLOG, **tls)
-            os.chmod(at["path"], 0o600)  # noqa: PTH101
-            return server
-        for port in range(low, high + 1):
-            with contextlib.suppress(OSError):
-                return await loop.create_server(make, at["host"], port, backlog=BACKLOG, **tls)
-        raise OSError(f"no port of {low} to {high} is free on {at['host']}")
+            # The way's own context brings its certificates, but not its flags.
+            context.verify_flags |= NO_CHECK_TIME
+            context.num_tickets = 0
+            self._listener = _listener(at, low, high)
+            loop = asyncio.get_running_loop()
+            self._door = Door(loop, self._listener, context, lambda: Link(self._expected, self))
+        return 0 if at["scheme"] == "unix" else int(self._listener.getsockname()[1])
 
     def _choose(self, tls: Any, name: str | None, _: ssl.SSLContext) -> int | None:
         if (way := self._ways.get(name or "")) is None:
@@ -306,6 +310,22 @@ class Relay:
         assert way is not None  # noqa: S101 - it was asked for what to expect
         link.owner = way
         way.link_made(link)
+
+
+def _listener(at: Json, low: int, high: int) -> socket.socket:
+    """A socket that listens at `at`, a Unix socket or a host with one of the ports."""
+    if at["scheme"] != "unix":
+        for port in range(low, high + 1):
+            with contextlib.suppress(OSError):
+                return listening(at["host"], port)
+        raise OSError(f"no port of {low} to {high} is free on {at['host']}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(at["path"])  # noqa: PTH108 - of a relay that died
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(at["path"])
+    os.chmod(at["path"], 0o600)  # noqa: PTH101
+    listener.listen(BACKLOG)
+    return listener
 
 
 async def main() -> None:
