@@ -39,12 +39,13 @@ file                by       content
 dials), ``interface`` and ``ports`` (the first and the last, or 0, 0 for any) for *direct*.
 
 The rooms, each importing from those before it: `tls` (who may come in), `links` (frames, and how
-two connections are joined), `addresses`, `door` (what listens), `dialling`, `serving` (the node's end as a program).
+two connections are joined), `addresses`, `door` (what listens), `dialling`, `serving` (the node's
+end as a program).
 """
 
 from .addresses import GateError, own_address, own_addresses
 from .dialling import SPARE
-from .door import KNOCKING, Door, listening
+from .door import Door, listening
 from .links import (
     BACKLOG,
     DATA,
@@ -70,7 +71,6 @@ __all__ = [
     "DATA",
     "END",
     "HIGH_WATER",
-    "KNOCKING",
     "NO_CHECK_TIME",
     "OPEN",
     "OPENED",
