@@ -64,7 +64,7 @@ from .links import (
     release,
     steady,
 )
-from .tls import NO_CHECK_TIME, certificate, tls_context
+from .tls import NO_CHECK_TIME, certificate, small_buffers, tls_context
 
 __all__ = [
     "BACKLOG",
@@ -90,6 +90,7 @@ __all__ = [
     "own_addresses",
     "quiet",
     "release",
+    "small_buffers",
     "steady",
     "tls_context",
 ]

@@ -21,7 +21,7 @@ from .links import (
     many_files,
     quiet,
 )
-from .tls import certificate, tls_context
+from .tls import certificate, small_buffers, tls_context
 
 LEAVE_SECONDS = 1.0  # to pass on last words
 
@@ -145,6 +145,7 @@ def write_json(path: str, data: Json) -> None:
 def serve(directory: str, app: Json) -> int:
     """Be the gate of the attempt in `directory` until stdin, the runner's end of a pipe, closes."""
     many_files()
+    small_buffers()
     told = os.path.join(directory, "gate.json")
     port = 0
     with contextlib.suppress(OSError, ValueError, KeyError), open(told, "rb") as file:

@@ -43,6 +43,7 @@ from jupyter_sessions.gate import (
     listening,
     many_files,
     quiet,
+    small_buffers,
     tls_context,
 )
 
@@ -331,6 +332,7 @@ def _listener(at: Json, low: int, high: int) -> socket.socket:
 async def main() -> None:
     """Take commands until stdin ends."""
     many_files()
+    small_buffers()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(quiet)
     reader = asyncio.StreamReader()
