@@ -1,9 +1,13 @@
-"""What is sent to clusters, on the Pythons of an older Debian: runner, verbs, and gate with TLS."""
+"""What is sent to clusters, on old Pythons: runner, verbs, and gate with TLS.
+
+They are an older Debian's, unpacked by scripts/setup-pythons.sh, and those that pyenv has here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,7 +30,7 @@ from ..attempts import attempts as attempts
 pytestmark = pytest.mark.real
 
 PYTHONS = Path(sys.prefix, "share", "old-pythons")
-NAMES = ["python3.9", "pypy3"]  # the latter is Python 3.7
+NAMES = ["python3.6", "python3.7", "python3.9", "pypy3"]  # the last is Python 3.7
 WAYS: dict[str, Callable[[], Reach]] = {
     "direct": lambda: Direct(interface="lo"),
     "dial": lambda: Dial(listen="127.0.0.1", addresses=["127.0.0.1"]),
@@ -36,14 +40,17 @@ MARK = "js-0123456789abcdef:"
 
 def old_python(name: str) -> str:
     """The path of that Python."""
-    path = PYTHONS / name
-    if not path.exists():
-        pytest.skip("no old Pythons: scripts/setup-pythons.sh")
-    return str(path)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    version = name.removeprefix("python")
+    found = [PYTHONS / name, *sorted(pyenv.glob(f"versions/{version}.*/bin/python3"))]
+    for path in found:
+        if path.exists():
+            return str(path)
+    pytest.skip(f"there is no {name}: scripts/setup-pythons.sh unpacks two, pyenv may have others")
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [("python3.9", "direct"), ("python3.9", "dial"), ("pypy3", "dial")]
+    ("name", "way"), [*((name, way) for name in NAMES[:3] for way in WAYS), ("pypy3", "dial")]
 )
 async def test_a_job_with_a_gate(attempt: Attempt, name: str, way: str, short_path: Path) -> None:
     reach = WAYS[way]()
