@@ -236,7 +236,16 @@ class SshHost(Host):
         return str(answer["path"])
 
     async def attempt_directory(self, local: Path, session_id: str, attempt: int) -> str:
-        return str(local) if self.shared_home else await self._session(session_id, str(attempt))
+        if not self.shared_home:
+            return await self._session(session_id, str(attempt))
+        # This machine has made the folder that it is in.
+        if local.parent.is_dir() and not await self.is_directory(str(local.parent)):
+            raise SpawnerError(
+                f"{self.name} does not see the files of this machine: there is no {local.parent}."
+                " Remove its `shared_home`, or name a folder for Jupyter's data that both share.",
+                reason="not_shared",
+            )
+        return str(local)
 
     async def state_directory(self, local: Path, session_id: str) -> str:
         return str(local) if self.shared_home else await self._session(session_id, "state")
