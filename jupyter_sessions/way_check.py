@@ -36,6 +36,8 @@ WAY_SECONDS = 20.0
 STOP_SECONDS = 60.0
 LIFE = 600.0
 """Seconds after which the app ends if nobody is left who could end it."""
+LEFT_SECONDS = 7 * 24 * 3600.0
+"""Seconds after which nothing can come of the files of a check that was killed."""
 LINES = 50
 
 
@@ -136,6 +138,7 @@ class WayCheck:
             return Found(self._name, problem=why)
         for path in (self._folder.parents[1], self._folder.parent, self._folder):
             await asyncio.to_thread(private_directory, path)
+        await asyncio.to_thread(_sweep, self._folder.parent)
         found, left = Found(self._name), ""
         handle: Handle = {}
         launch: Launch | None = None
@@ -345,6 +348,14 @@ class WayCheck:
                 if report is not None and report.status is Status.ENDED:
                     return
             await asyncio.sleep(max(PAUSE, min(self._spawner.poll_interval, 1)))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what checks that were killed have left in `folder`."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another check does the same
+            if path.lstat().st_mtime < time.time() - LEFT_SECONDS:
+                shutil.rmtree(path)
 
 
 def _copy(spawner: Spawner) -> Spawner:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,18 @@ async def test_each_way_is_tried_and_nothing_is_left(short_path: Path) -> None:
     assert found.works
     assert found.node
     assert list((short_path / "nodes").glob("*/*.pem")) == []
+
+
+async def test_what_a_killed_check_has_left_goes_with_a_later_one(short_path: Path) -> None:
+    checks = short_path / "checks"
+    for name, days in (("long-ago", 8), ("lately", 6)):
+        (checks / name / "1").mkdir(parents=True, mode=0o700)
+        when = time.time() - days * 24 * 3600
+        os.utime(checks / name, (when, when))
+    checks.chmod(0o700)
+    check = WayCheck(ProcessSpawner(name="local", host=LocalHost()), checks, {}, 60)
+    assert (await check.run()).left == ""
+    assert [path.name for path in checks.iterdir()] == ["lately"]
 
 
 async def test_a_way_that_is_configured_wrongly_does_not_hide_the_others(short_path: Path) -> None:
