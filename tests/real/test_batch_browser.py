@@ -107,21 +107,27 @@ def test_a_queue_is_told_in_the_tab_which_opens_by_itself(
     end(server, session)
 
 
-def test_a_desktop_of_a_node_that_dials(
-    slurm: Slurm, server: JupyterServer, log_in: Callable[[JupyterServer], Page], results: Path
+@pytest.mark.parametrize("spawner", ["dials", "behind"])
+def test_a_desktop_on_a_node(
+    slurm: Slurm,
+    server: JupyterServer,
+    log_in: Callable[[JupyterServer], Page],
+    results: Path,
+    spawner: str,
 ) -> None:
+    """One that dials, and one behind a login node."""
     session = server.start(
         "desktop",
-        spawner="dials",
+        spawner=spawner,
         options={"window_manager": "openbox"},
         resources={"memory": 1, "hours": 1},
     )
     page = log_in(server)
     page.goto(server.origin + session["url"])
     desktop.wait_for_desktop(page)
-    proof = server.home.work / "typed"
+    proof = server.home.work / f"typed-{spawner}"
     desktop.type_in_terminal(page, page, f"hostname > {proof}.part; mv {proof}.part {proof}", proof)
-    page.screenshot(path=results / "slurm-desktop.png")
+    page.screenshot(path=results / f"slurm-desktop-{spawner}.png")
     assert proof.read_text().strip() == session["host"]
     assert session["host"] in slurm.nodes
     end(server, session)
