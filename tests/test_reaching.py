@@ -622,3 +622,32 @@ def test_the_front_is_python_3_6_of_the_standard_library() -> None:
     tree = ast.parse(Path(front.__file__).read_text(), feature_version=(3, 6))
     names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     assert names <= set(sys.stdlib_module_names) | {"gate"}  # the front's, sent with it
+
+
+async def test_a_front_keeps_what_comes_before_it_has_gone_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    find = loop.getaddrinfo
+
+    async def slow(*args: Any, **more: Any) -> Any:
+        await asyncio.sleep(0.3)
+        return await find(*args, **more)
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(len(content)))
+        await writer.drain()
+        writer.close()
+
+    content = os.urandom(3_000_000)
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        behind = server.sockets[0].getsockname()[1]
+        asked = {"host": "127.0.0.1", "ports": [0], "port": behind}
+        async with await front.listen(loop, asked) as before:
+            where = before.sockets[0].getsockname()
+            reader, writer = await asyncio.open_connection(*where)
+            monkeypatch.setattr(loop, "getaddrinfo", slow)
+            writer.write(content)
+            async with asyncio.timeout(PATIENCE):
+                assert await reader.read(-1) == content
+            writer.close()

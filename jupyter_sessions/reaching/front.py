@@ -94,11 +94,21 @@ class FromNode(End):
     def __init__(self, loop: Any, port: int) -> None:
         super().__init__()
         self._loop, self._port = loop, port
+        self._early = []  # type: List[bytes]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         gate.hold(transport)
         self._loop.create_task(self._go_on())
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None or self._early:
+            self._early.append(data)  # in its turn, once there is somewhere to go
+            # Held before the loop had begun to read, which it then did all the same.
+            gate.release(self.transport)
+            gate.hold(self.transport)
+        else:
+            super().data_received(data)
 
     async def _go_on(self) -> None:
         connecting = self._loop.create_connection(lambda: End(self), "localhost", self._port)
@@ -110,18 +120,20 @@ class FromNode(End):
         if self.transport.is_closing():
             self.other.transport.abort()  # type: ignore[union-attr]
             return
+        for data in self._early:
+            super().data_received(data)
+        self._early = []
         gate.release(self.transport)
 
 
-async def listen(loop: Any, asked: Json) -> int:
-    """Listen for nodes; the port. Raises OSError if none is free."""
+async def listen(loop: Any, asked: Json) -> Any:
+    """A server that listens for nodes. Raises OSError if no port is free."""
     host = asked["host"] or "0.0.0.0"  # noqa: S104 - who gets through has to prove it
     for port in asked["ports"]:
         with contextlib.suppress(OSError):
-            server = await loop.create_server(
+            return await loop.create_server(
                 lambda: FromNode(loop, asked["port"]), host, port, backlog=gate.BACKLOG
             )
-            return int(server.sockets[0].getsockname()[1])
     raise OSError("no port of those that are allowed is free on {}".format(host))
 
 
@@ -164,7 +176,8 @@ def main(mark: str) -> None:
         gate.many_files()
         told["relayed"] = True
         try:
-            told["port"] = loop.run_until_complete(listen(loop, asked))
+            server = loop.run_until_complete(listen(loop, asked))
+            told["port"] = server.sockets[0].getsockname()[1]
         except OSError as error:
             told = {"error": "Nodes cannot dial this host: {}.".format(error)}
     print(mark + json.dumps(told), flush=True)
