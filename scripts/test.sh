@@ -33,6 +33,6 @@ step mypy --no-error-summary
 # Node comes with the tools; the apps' own PATH stays as it is.
 PATH="$(tools_dir)/bin:$PATH" step jlpm run lint
 PATH="$(tools_dir)/bin:$PATH" step jlpm run test
-# Which tests have to stay together, tests/conftest.py says.
-step pytest --quiet -n "${WORKERS:-2}" --dist loadgroup "$@"
+# Which tests have to stay together, tests/scheduling.py says.
+step pytest --quiet -n "${WORKERS:-2}" "$@"
 exit "$failed"

@@ -37,16 +37,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file with one worker, and all real ones with the same.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Called where pytest runs with several workers, whichever ``--dist`` is given."""
+    from .scheduling import Rooms
 
-    A file's tests share what is slow to start. Real ones make network interfaces and take them
-    away, and a browser that loads a page beside that gives up with ERR_NETWORK_CHANGED.
-    """
-    for item in items:
-        real = HERE / "real" in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("real" if real else item.path.name))
+    return Rooms(config, log)
 
 
 @pytest.fixture
