@@ -465,6 +465,21 @@ async def test_a_relay_that_is_killed_is_replaced_at_the_same_socket(
         assert not list(node.directory.glob("dial-*"))
 
 
+@both
+async def test_whoever_leaves_before_there_is_another_relay_does_not_wait(
+    short_path: Path, way: str
+) -> None:
+    async with a_node(short_path, way) as node:
+        relay = node.way.relay  # type: ignore[attr-defined]
+        async with asyncio.timeout(PATIENCE):
+            async with node.way_in():
+                reader = relay._process.stdout
+                os.kill(relay.pid, signal.SIGKILL)
+                await until(reader.at_eof)
+                await asyncio.sleep(0)  # who reads has seen it, too
+            assert relay.pid is None
+
+
 async def test_two_servers_are_dialled_and_one_that_comes_again(short_path: Path) -> None:
     async with a_node(short_path, "dial") as node:
         async with node.way_in() as first:

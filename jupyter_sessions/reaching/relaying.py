@@ -62,6 +62,7 @@ class Relay:
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._reader: asyncio.Task[None] | None = None
         self._port = 0
+        self._died = False
 
     @property
     def pid(self) -> int | None:
@@ -154,6 +155,7 @@ class Relay:
             env={**runner.clean_environment(), b"PYTHONPATH": os.fsencode(PACKAGES)},
             start_new_session=True,
         )
+        self._died = False
         self._reader = asyncio.create_task(self._read(self._process), name="sessions-relay")
         if (listens := self._listens()) is not None:
             assert self._listen is not None  # noqa: S101 - then there would be nowhere
@@ -187,7 +189,7 @@ class Relay:
     async def _ask(self, do: str, **further: Any) -> dict[str, Any]:
         """The relay's answer to one command. Raises Unreachable if it could not do it."""
         process, number = self._process, next(self._numbers)
-        if process is None or process.stdin is None:
+        if process is None or process.stdin is None or self._died:
             raise Unreachable("The relay to the nodes does not run.")
         answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked[number] = answered
@@ -208,6 +210,7 @@ class Relay:
             asked = self._asked.get(answer["id"])
             if asked is not None and not asked.done():
                 asked.set_result(answer)
+        self._died = True  # whoever asks before there is another would wait for ever
         self._fail("The relay to the nodes has died.")
         await process.wait()
         await asyncio.sleep(AGAIN)
