@@ -19,6 +19,17 @@ from .templates import to_bytes
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
+def _heed_all() -> None:
+    """Ignore no signal that somebody above us ignores: the app would, too.
+
+    A shell does so with SIGQUIT for what it starts in the background, Jupyter for one. Python
+    ignores two on its own account, and no child of it does.
+    """
+    for number in set(signal.Signals) - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 class Children:
     """The processes of one attempt. Lives in the runner only.
 
@@ -53,6 +64,7 @@ class Children:
         for number in SIGNALS:
             # SIGHUP too gets a handler, not SIG_IGN, which the app would inherit.
             signal.signal(number, self._on_signal)
+        _heed_all()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
     def _on_signal(self, number: int, _: Any) -> None:
