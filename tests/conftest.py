@@ -45,6 +45,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Rooms(config, log)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, where there are several workers."""
+    if hasattr(config, "workerinput"):
+        from .scheduling import REAL, room
+
+        items.sort(key=lambda item: room(item.nodeid) != REAL)
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """A temporary directory whose path leaves room for the names of Unix sockets."""
