@@ -90,18 +90,41 @@ class LaunchDialog extends Dialog<undefined> {
         break;
       case 'contextmenu':
         return; // people paste with it
+      case 'focus':
+        this._keepFocus(event);
+        return;
     }
     super.handleEvent(event);
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    void this.ready.then(() => {
-      const first = [...this.node.querySelectorAll<HTMLElement>(FIRST_FIELDS)].find(
-        isSeen
-      );
-      (first ?? this._start)?.focus();
-    });
+    void this.ready.then(() => this._focusFirst());
+  }
+
+  private _focusFirst(): void {
+    const first = [...this.node.querySelectorAll<HTMLElement>(FIRST_FIELDS)].find(
+      isSeen
+    );
+    (first ?? this._start)?.focus();
+  }
+
+  /**
+   * What takes the focus away gives it back to where it was: Lab's palette takes it as it closes,
+   * which may be after this has opened.
+   */
+  private _keepFocus(event: Event): void {
+    const target = event.target;
+    if (target instanceof HTMLElement && this.node.contains(target)) {
+      this._focused = target;
+      return;
+    }
+    event.stopPropagation();
+    if (this._focused && this.node.contains(this._focused)) {
+      this._focused.focus();
+    } else {
+      this._focusFirst();
+    }
   }
 
   private async _tryToStart(): Promise<void> {
@@ -169,6 +192,7 @@ class LaunchDialog extends Dialog<undefined> {
   }
 
   private readonly _start: HTMLElement | undefined;
+  private _focused: HTMLElement | null = null;
 }
 
 const TITLE_ID = 'jp-sessions-launch-title';
