@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import base64
 import fcntl
 import json
@@ -22,6 +23,7 @@ from jupyter_sessions import runner
 from jupyter_sessions.errors import InvalidRequest, SpawnerError, Unreachable
 from jupyter_sessions.hosts import remote
 from jupyter_sessions.hosts.complaints import LATE, explain
+from jupyter_sessions.hosts.mux import Mux
 from jupyter_sessions.hosts.openssh import LONGEST_SOCKET, _sweep, control_directory
 from jupyter_sessions.hosts.ssh import SshHost
 from jupyter_sessions.places import PlaceError, build_hosts
@@ -155,6 +157,29 @@ def test_sockets_have_a_private_place_with_a_short_path(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
     assert len(control_directory()) <= LONGEST_SOCKET
     assert control_directory() == f"/tmp/jupyter-sessions-{os.geteuid()}"
+
+
+async def test_a_connection_that_is_closed_while_somebody_waits_leaves_its_number_free() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    mux = Mux(ours)
+    waiting = asyncio.create_task(mux.lost())
+    await asyncio.sleep(0)
+    number = ours.fileno()
+    mux.close()
+    again, other = socket.socketpair()
+    assert number in (again.fileno(), other.fileno())
+    if other.fileno() == number:
+        again, other = other, again
+    again.setblocking(False)
+    with theirs, other:
+        second = Mux(again)
+        told = asyncio.create_task(second.lost())
+        await asyncio.sleep(0)  # it waits, and there is nothing yet
+        other.close()
+        await asyncio.wait_for(told, 5)
+        second.close()
+    waiting.cancel()
 
 
 def test_what_ended_connections_have_left_goes_with_the_next_one(short_path: Path) -> None:

@@ -159,7 +159,12 @@ class Mux:
                 await self._receive()
 
     def close(self) -> None:
-        self._socket.close()
+        """Close it. Whoever waits for an answer has to be cancelled: none comes any more."""
+        if self._socket.fileno() >= 0:
+            # Or the next file of this number is taken for this one, and is never heard of again.
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
 
     # Messages -------------------------------------------------------------------------------
 

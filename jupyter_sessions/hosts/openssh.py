@@ -20,11 +20,12 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from .. import runner
-from ..errors import SpawnerError, Unreachable
+from ..errors import Unreachable
 from ..routes import Address
 from .base import Completed
 from .client import Client
@@ -90,6 +91,7 @@ class Link:
         self._watch: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._forwards: dict[str, Address] = {}
+        self._missing: set[str] = set()
         self._trouble: tuple[float, Unreachable] | None = None
         self._pause = FIRST_PAUSE
         self._closed = False
@@ -163,6 +165,7 @@ class Link:
     async def cancel(self, here: str) -> None:
         """Give up what `forward` made. Harmless if the link is down."""
         there = self._forwards.pop(here, None)
+        self._missing.discard(here)
         if there is not None and self._lease is not None:
             with contextlib.suppress(Unreachable, MuxRefused, MuxLost, TimeoutError, OSError):
                 async with asyncio.timeout(GREETING), self._open() as mux:
@@ -241,11 +244,27 @@ class Link:
                     raise Unreachable(self.client.explain("It ended right after the login."))
         self._lease, self.lost = lease, asyncio.Event()
         self._watch = asyncio.create_task(self._await_loss(lease), name="ssh-lease")
-        for here, there in list(self._forwards.items()):
+        self._missing = set(self._forwards)
+        await self._restore()
+
+    async def _restore(self) -> None:
+        """Make again what was forwarded before; what is left of it waits for `_try_again`."""
+        lease = self._lease
+        for here in list(self._missing):
+            if (there := self._forwards.get(here)) is None:
+                continue
             try:
-                await self._forward(here, there)
-            except SpawnerError as error:
+                await self.ask(partial(Mux.forward, here=here, there=there))
+            except MuxRefused as error:
+                self._log.warning("%s", self._refused(str(error)).message)
+                continue
+            except Unreachable as error:
                 self._log.warning("%s", error.message)
+                break
+            if self._lease is not lease:
+                return
+            self._missing.discard(here)
+        self._heal()
 
     async def _present(self, control: str) -> Mux | None:
         """A connection to the master that there is, if it is of any use."""
@@ -314,6 +333,8 @@ class Link:
         """The master is gone, or is not to be waited for: what is left of it is not used again."""
         if self._lease is not lease:
             return
+        if self._watch is not None and self._watch is not asyncio.current_task():
+            self._watch.cancel()
         lease.close()
         self._lease = None
         self.lost.set()
@@ -327,7 +348,14 @@ class Link:
             self._healing = asyncio.create_task(self._try_again(), name="ssh-heal")
 
     async def _try_again(self) -> None:
-        while self._lease is None and self._forwards and not self._closed:
+        pause = FIRST_PAUSE
+        while self._forwards and not self._closed and (self._lease is None or self._missing):
+            if self._lease is not None:
+                # The host is there, and what was forwarded is not: it was busy, or has refused.
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+                await self._restore()
+                continue
             try:
                 await self.ensure()
             except Unreachable:

@@ -18,8 +18,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from jupyter_sessions.errors import Unreachable
 from jupyter_sessions.hosts.base import Host
+from jupyter_sessions.hosts.ssh import SshHost
 from jupyter_sessions.places import build_hosts
+from jupyter_sessions.routes import Address
 
 from ..managers import running, stop
 from . import desktop, vscode
@@ -204,6 +207,45 @@ def test_a_connection_that_dies_here_is_made_again(
     assert len(masters(server.home)) == 1
     session = wait(lambda: reachable(server, files), 20, "the next look")
     assert (session["state"], session["attempt"]) == ("running", 1)
+
+
+def test_a_way_that_is_not_there_again_at_once_comes_later(far: FarMachine) -> None:
+    async def greeting(path: str) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(path)
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    async def busy() -> list[bytes]:
+        host = build_hosts({"far": settings(far)}, None)["far"]
+        assert isinstance(host, SshHost)
+        link, failures = host.link, [0]
+        ask = link.ask
+
+        async def slow(what: Any) -> Any:
+            if failures[0]:
+                failures[0] -= 1
+                raise Unreachable("far has not answered within 8 s.")
+            return await ask(what)
+
+        link.ask = slow  # type: ignore[method-assign]
+        try:
+            async with host.connect(Address.tcp(far.address, 22)) as here, asyncio.timeout(40):
+                before = await greeting(here.path)
+                failures[0], lost = 2, link.lost
+                os.kill(await ask(lambda mux: mux.pid()), signal.SIGKILL)
+                await lost.wait()
+                while True:
+                    with contextlib.suppress(OSError):
+                        if after := await greeting(here.path):
+                            return [before, after]
+                    await asyncio.sleep(0.1)
+        finally:
+            await host.close()
+
+    before, after = apart(busy)
+    assert before.startswith(b"SSH-2.0")
+    assert before == after
 
 
 @pytest.mark.parametrize("kind", ["silent", "cut"])
