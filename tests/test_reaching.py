@@ -45,6 +45,13 @@ ECHO = """
 import asyncio, sys
 
 async def serve(reader, writer):
+    try:
+        await speak(reader, writer)
+    finally:
+        # Or it is open until somebody collects the garbage: whoever has gone sends no line.
+        writer.close()
+
+async def speak(reader, writer):
     greeting = await reader.readline()
     if greeting == b"send\\n":
         for _ in range(4096):
@@ -65,7 +72,6 @@ async def serve(reader, writer):
     if writer.can_write_eof():
         writer.write_eof()
     await asyncio.sleep(0)
-    writer.close()
 
 async def main():
     server = await asyncio.start_unix_server(serve, sys.argv[1], backlog=16)
