@@ -99,7 +99,15 @@ class LaunchDialog extends Dialog<undefined> {
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    void this.ready.then(() => this._focusFirst());
+    void this.ready.then(() => {
+      // Lab has given it to the button just now. Who was quicker stays where they went.
+      this._isReady = true;
+      if (isIn(this._chosen, this.node)) {
+        this._chosen.focus();
+      } else {
+        this._focusFirst();
+      }
+    });
   }
 
   private _focusFirst(): void {
@@ -116,12 +124,14 @@ class LaunchDialog extends Dialog<undefined> {
   private _keepFocus(event: Event): void {
     const target = event.target;
     if (target instanceof HTMLElement && this.node.contains(target)) {
-      this._focused = target;
+      if (this._isReady || target !== this._start) {
+        this._chosen = target;
+      }
       return;
     }
     event.stopPropagation();
-    if (this._focused && this.node.contains(this._focused)) {
-      this._focused.focus();
+    if (isIn(this._chosen, this.node)) {
+      this._chosen.focus();
     } else {
       this._focusFirst();
     }
@@ -192,7 +202,13 @@ class LaunchDialog extends Dialog<undefined> {
   }
 
   private readonly _start: HTMLElement | undefined;
-  private _focused: HTMLElement | null = null;
+  /** Where the focus was last, by what people did. */
+  private _chosen: HTMLElement | null = null;
+  private _isReady = false;
+}
+
+function isIn(element: HTMLElement | null, node: HTMLElement): element is HTMLElement {
+  return element !== null && node.contains(element);
 }
 
 const TITLE_ID = 'jp-sessions-launch-title';

@@ -91,7 +91,7 @@ export class SessionsPanel extends PanelWithToolbar {
     const card = this.node.querySelector<HTMLElement>(
       '.jp-sessions-card[tabindex="0"]'
     );
-    (card ?? this._newButton.node.querySelector<HTMLElement>('button'))?.focus();
+    (card ?? this._newButton.node.querySelector<HTMLElement>('jp-button'))?.focus();
   }
 
   private _openMenu(session: ISession, x: number, y: number): void {

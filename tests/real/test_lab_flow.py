@@ -306,22 +306,26 @@ def test_the_whole_way_by_keyboard_alone(window: Lab, server: JupyterServer) -> 
     wait(lambda: [s["state"] for s in sessions(server)] == ["running"], 40, "the desktop")
     expect(window.tab.locator("iframe")).to_be_visible()
 
-    # Out of the app's frame by the mouse-free way that there is: the launcher's tab first.
+    # Out of the app's frame by the mouse-free way that there is, and the desktop that only now
+    # has connected leaves the keys to whoever has them.
     page.evaluate("document.activeElement.blur(); window.focus()")
     keys.press("Control+Shift+Y")
+    expect(window.frame().locator("canvas")).to_be_visible()
     card = window.expect_card("Linux desktop", "Running")
     expect(card).to_be_focused()
     keys.press("F2")
     keys.press("Control+a")
     keys.type("Mine")
     keys.press("Enter")
-    window.expect_card("Mine", "Running")
+    card = window.expect_card("Mine", "Running")
     keys.press("Control+Shift+Y")
+    expect(card).to_be_focused()
     keys.press("Delete")
     expect(window.dialog).to_contain_text("Stop Mine?")
     keys.press("Enter")
     wait(lambda: [s["state"] for s in sessions(server)] == ["stopped"], 40, "the end")
     keys.press("Control+Shift+Y")
+    expect(window.panel.get_by_role("button", name="New session")).to_be_focused()
     window.panel.get_by_role("button", name=re.compile("^Ended")).focus()
     keys.press("Enter")
     window.expect_card("Mine", "Stopped")

@@ -39,8 +39,15 @@ function connect() {
 function connected() {
   delay = FIRST_DELAY;
   show(null);
-  rfb.focus();
+  takeKeys();
   copiedHere();
+}
+
+/** Keys go to the desktop, if they go to this page: whoever types elsewhere meanwhile goes on. */
+function takeKeys() {
+  if (document.hasFocus() && !element('tools').open) {
+    rfb?.focus();
+  }
 }
 
 async function disconnected() {
@@ -122,7 +129,12 @@ function send(text) {
 }
 
 clipboard.addEventListener('input', () => send(clipboard.value));
-window.addEventListener('focus', copiedHere);
+window.addEventListener('focus', () => {
+  copiedHere();
+  if (document.activeElement === document.body) {
+    takeKeys();
+  }
+});
 window.addEventListener('online', reconnectNow);
 document.addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'visible') {

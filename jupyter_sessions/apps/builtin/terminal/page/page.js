@@ -128,4 +128,7 @@ document.addEventListener('visibilitychange', () => {
 element('retry').addEventListener('click', reconnectNow);
 
 connect();
-terminal.focus();
+// Whoever types elsewhere meanwhile goes on.
+if (document.hasFocus()) {
+  terminal.focus();
+}
