@@ -1,4 +1,4 @@
-"""What is put on a host over SSH: our own two files, and folders of apps."""
+"""What is put on a host over SSH: our own code, and folders of apps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else:
     base = os.path.abspath(os.path.expanduser(payload["directory"]))
     folder = os.path.join(base, payload["name"])
     os.umask(0o077)
-    temporary = None
+    made = []
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         found = os.lstat(base)
@@ -42,6 +42,7 @@ else:
             if not os.path.exists(path):
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
                 temporary = path + "." + payload["mark"].strip(":")
+                made += [temporary, path]
                 fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(fd, "w", encoding="utf-8") as file:
                     file.write(content)
@@ -49,8 +50,9 @@ else:
         os.utime(folder, None)
         answer({"base": base, "code": folder, "home": os.path.expanduser("~"), "version": version})
     except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        for path in reversed(made):  # a part is of no use, and takes the room that is missing
+            if os.path.exists(path):
+                os.unlink(path)
         answer({"unusable": base, "why": error.strerror or str(error)})
 """
 LOADER = (

@@ -128,9 +128,10 @@ async def checked(
         check = WayCheck(spawner, root / "checks", resources, seconds)
         found = await check.run()
         assert found.left == ""
-        assert marked(check._id) == []
-        assert check._id not in slurm.run("squeue", "-h", "-t", "PD,R", "-o", "%j")
         assert not (root / "checks").exists()
+        # The job has ended once its runner has said so: its last breath may come after that.
+        wait(lambda: marked(check._id) == [], 20, "the runner to be gone")
+        wait(lambda: check._id not in slurm.run("squeue", "-h", "-t", "PD,R", "-o", "%j"), 20, "")
     return found
 
 
