@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
 
 import pytest
 
 from jupyter_sessions.errors import InvalidRequest, SpawnerError, Unreachable
+from jupyter_sessions.hosts.base import Completed
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.options import OptionSchema
+from jupyter_sessions.spawners.jobs import Phase
 from jupyter_sessions.spawners.shared import Shared
 from jupyter_sessions.spawners.silence import LONGEST, Silence
-from jupyter_sessions.spawners.slurm import SUBMITTED, SlurmSpawner
+from jupyter_sessions.spawners.slurm import ACCOUNTING_PATIENCE, SUBMITTED, SlurmSpawner
 from jupyter_sessions.spawners.slurm_choices import (
     Accounting,
     Association,
@@ -243,3 +246,33 @@ async def test_what_a_question_raises_goes_to_all() -> None:
     shared = Shared(fails)
     told = await asyncio.gather(*(shared.ask() for _ in range(3)), return_exceptions=True)
     assert [str(t) for t in told] == ["Slurm does not answer."] * 3
+
+
+@pytest.mark.parametrize(
+    ("sacct", "lost"),
+    [
+        # One that was away answers before slurmctld has told it of the jobs of that time.
+        (Completed(0, b"", b""), False),
+        (Completed(0, b"7|RUNNING\n", b""), False),
+        (Completed(1, b"", b"sacct: error: Sending PersistInit msg: Connection refused"), False),
+        (Completed(1, b"", b"Slurm accounting storage is disabled"), True),
+    ],
+)
+async def test_a_job_that_is_not_seen_is_only_lost_where_nobody_else_could_know(
+    sacct: Completed, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawner = SlurmSpawner(name="hpc", host=LocalHost())
+    said = {
+        "squeue": Completed(0, b"", b""),
+        "sacct": sacct,
+        "scontrol": Completed(1, b"", b"slurm_load_jobs error: Invalid job id specified"),
+    }
+
+    async def run(argv: list[str], **_: object) -> Completed:
+        return said[argv[0]]
+
+    monkeypatch.setattr(spawner, "run", run)
+    assert [job.phase for job in (await spawner.query(["7"])).values()] == [Phase.GONE] * lost
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + ACCOUNTING_PATIENCE + 1)
+    assert [job.phase for job in (await spawner.query(["7"])).values()] == [Phase.GONE]

@@ -64,7 +64,7 @@ SILENT = re.compile(
 )
 """What a client says if it was not Slurm that refused."""
 ACCOUNTING_PATIENCE = 300.0
-"""Seconds for which slurmdbd may be down before a job that only it could explain is given up."""
+"""Seconds for which slurmdbd may be down or behind before a job is taken for lost."""
 NO_ACCOUNTING = re.compile(
     r"accounting storage is disabled|not running a supported accounting_storage", re.IGNORECASE
 )
@@ -169,7 +169,7 @@ class SlurmSpawner(BatchSpawner):
         """What became of jobs that the queue no longer shows; and of those that somebody
         `cancelled`, if there is more to know of them.
         """
-        accounted, silent = await self._accounted([*ids, *cancelled])
+        accounted, keeps = await self._accounted([*ids, *cancelled])
         jobs = {}
         for job_id, (state, by) in accounted.items():
             if state in ENDED:
@@ -177,9 +177,9 @@ class SlurmSpawner(BatchSpawner):
         now = time.monotonic()
         self._missed = {i: self._missed.get(i, now) for i in ids if i not in jobs}
         for job_id, since in self._missed.items():
-            # It may not know yet what slurmctld has forgotten already.
-            behind = silent or job_id in accounted
-            late = not behind or now - since > ACCOUNTING_PATIENCE
+            # Accounting may not know yet what slurmctld has forgotten already: one that was away
+            # answers before it has been told of the jobs of that time, even that they began.
+            late = not keeps or now - since > ACCOUNTING_PATIENCE
             if late and await self._forgotten(job_id):
                 jobs[job_id] = Job(id=job_id, phase=Phase.GONE)
         return jobs
@@ -187,8 +187,8 @@ class SlurmSpawner(BatchSpawner):
     async def _accounted(
         self, ids: Sequence[str]
     ) -> tuple[Mapping[str, tuple[str, int | None]], bool]:
-        """What `read_accounting` reads of jobs; and whether there is accounting, but it does not
-        answer now: how a job ended is not known then, and is not made up.
+        """What `read_accounting` reads of jobs; and whether there is accounting at all. If it says
+        nothing of a job, or does not answer, how that ended is not known, and is not made up.
         """
         argv = ["sacct", "-n", "-X", "-P", "-j", ",".join(ids), "-o", "JobIDRaw,State"]
         try:
@@ -199,8 +199,8 @@ class SlurmSpawner(BatchSpawner):
             return {}, False
         told = read_accounting(done.stdout.decode("utf-8", "replace"))
         said = done.stderr.decode("utf-8", "replace")
-        silent = done.code != 0 and not NO_ACCOUNTING.search(said)
-        return {job_id: end for job_id, end in told.items() if job_id in ids}, silent
+        keeps = done.code == 0 or not NO_ACCOUNTING.search(said)
+        return {job_id: end for job_id, end in told.items() if job_id in ids}, keeps
 
     async def _other(self, number: int | None) -> str:
         """The name of a user who is not the one whose jobs these are; empty for that one."""
