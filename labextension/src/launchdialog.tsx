@@ -3,9 +3,9 @@
 import { Dialog } from '@jupyterlab/apputils';
 import { ReactWidget, closeIcon } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { Message } from '@lumino/messaging';
 import type { Widget } from '@lumino/widgets';
 import * as React from 'react';
+import { SteadyDialog } from './dialog';
 import { LaunchForm } from './form/body';
 import { OWN_KEYS } from './form/presets';
 import { LaunchState, type ILaunchOptions } from './form/state';
@@ -40,7 +40,7 @@ const START = 1;
  * Lab's dialog closes with any of its buttons. This one stays, with all that was typed, until
  * the server has started something.
  */
-class LaunchDialog extends Dialog<undefined> {
+class LaunchDialog extends SteadyDialog<undefined> {
   constructor(readonly state: LaunchState) {
     const { trans, form } = state;
     const renderer = new Renderer(state, () => this.reject());
@@ -90,51 +90,15 @@ class LaunchDialog extends Dialog<undefined> {
         break;
       case 'contextmenu':
         return; // people paste with it
-      case 'focus':
-        this._keepFocus(event);
-        return;
     }
     super.handleEvent(event);
   }
 
-  protected override onAfterAttach(message: Message): void {
-    super.onAfterAttach(message);
-    void this.ready.then(() => {
-      // Lab has given it to the button just now. Who was quicker stays where they went.
-      this._isReady = true;
-      if (isIn(this._chosen, this.node)) {
-        this._chosen.focus();
-      } else {
-        this._focusFirst();
-      }
-    });
-  }
-
-  private _focusFirst(): void {
+  protected override focusFirst(): void {
     const first = [...this.node.querySelectorAll<HTMLElement>(FIRST_FIELDS)].find(
       isSeen
     );
     (first ?? this._start)?.focus();
-  }
-
-  /**
-   * What takes the focus away gives it back to where it was: Lab's palette takes it as it closes,
-   * which may be after this has opened.
-   */
-  private _keepFocus(event: Event): void {
-    const target = event.target;
-    if (target instanceof HTMLElement && this.node.contains(target)) {
-      if (this._isReady || target !== this._start) {
-        this._chosen = target;
-      }
-      return;
-    }
-    event.stopPropagation();
-    if (isIn(this._chosen, this.node)) {
-      this._chosen.focus();
-    } else {
-      this._focusFirst();
-    }
   }
 
   private async _tryToStart(): Promise<void> {
@@ -202,13 +166,6 @@ class LaunchDialog extends Dialog<undefined> {
   }
 
   private readonly _start: HTMLElement | undefined;
-  /** Where the focus was last, by what people did. */
-  private _chosen: HTMLElement | null = null;
-  private _isReady = false;
-}
-
-function isIn(element: HTMLElement | null, node: HTMLElement): element is HTMLElement {
-  return element !== null && node.contains(element);
 }
 
 const TITLE_ID = 'jp-sessions-launch-title';

@@ -4,6 +4,7 @@ import { Dialog, showErrorMessage } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import * as React from 'react';
+import { SteadyDialog } from './dialog';
 import { bytes } from './format';
 import type { IRequestProblem, ISessionsModel, ITrust } from './tokens';
 import { visible } from './visible';
@@ -45,7 +46,7 @@ export async function askForTrust(options: ITrustOptions): Promise<boolean> {
   }
 }
 
-class TrustDialog extends Dialog<unknown> {
+class TrustDialog extends SteadyDialog<unknown> {
   constructor(seen: ITrust, trans: TranslationBundle) {
     super({
       title: trans.__('Trust “%1”?', visible(seen.title)),

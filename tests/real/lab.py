@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -215,6 +215,19 @@ def open_gate(home: Home) -> None:
 
 def close_gate(home: Home) -> None:
     (home.path / "gate").unlink(missing_ok=True)
+
+
+def drawn_late(window: Lab) -> Callable[[], None]:
+    """As in a browser that is busy, Lab hears that a dialog is there when this is called."""
+    window.page.evaluate(
+        "window.late = []; window.idle = window.requestIdleCallback;"
+        "window.requestIdleCallback = f => late.push(f); 0"
+    )
+
+    def drawn() -> None:
+        window.page.evaluate("window.requestIdleCallback = idle; late.forEach(f => f())")
+
+    return drawn
 
 
 def forget_all(server: JupyterServer) -> None:

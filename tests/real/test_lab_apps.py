@@ -97,12 +97,15 @@ def test_an_app_of_a_project_runs_once_it_is_trusted(
     expect(window.tile("Dashboard")).to_be_visible()
     expect(page.get_by_role("heading", name="Project", exact=True)).to_be_visible()
 
+    drawn = lab.drawn_late(window)
     window.tile("Dashboard").click()
     expect(window.dialog).to_contain_text("Trust “Dashboard”?")
     expect(window.dialog).to_contain_text('{python} {app_dir}/page.py {socket} "I am dash"')
     # By keyboard: Enter opens a file, and is no answer.
     file = window.dialog.locator("summary", has_text="odd.txt")
     file.focus()
+    drawn()
+    expect(file).to_be_focused()
     page.keyboard.press("Enter")
     expect(window.dialog.get_by_label("odd.txt")).to_contain_text("U+202E")
     assert violations(window, ".jp-sessions-trust .jp-Dialog-content") == []
@@ -135,13 +138,12 @@ def test_what_is_written_about_an_app_is_shown_on_demand(
     Image.new("RGB", (120, 120), "#a36").save(folder / "thumbnail.png")
     lab.configure(home, askBeforeStart="always")
     window.open()
-    # A browser that is busy: Lab hears late that the form is there.
-    window.page.evaluate("window.late = []; window.requestIdleCallback = f => late.push(f); 0")
+    drawn = lab.drawn_late(window)
     window.tile("Told about").click()
     about = window.dialog.get_by_role("button", name="About this app")
     expect(about).to_have_attribute("aria-expanded", "false")
     about.focus()
-    window.page.evaluate("window.late.forEach(f => f())")
+    drawn()
     expect(about).to_be_focused()
     window.page.keyboard.press("Enter")
     text = window.dialog.get_by_role("region", name="About this app")

@@ -8,6 +8,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Connection, ISession } from '../tokens';
 import { Card } from './card';
 import { usePanel } from './context';
+import { cardsIn, useKeptFocus } from './focus';
 import { useSignal } from './hooks';
 
 /** Number of sessions from which on a filter is worth its place. */
@@ -23,6 +24,7 @@ export function SessionList(): React.JSX.Element {
   const [showEnded, setShowEnded] = React.useState(false);
   const [current, setCurrent] = React.useState('');
   const scroller = React.useRef<HTMLDivElement>(null);
+  const onFocus = useKeptFocus(scroller);
 
   const shown = React.useMemo(
     () =>
@@ -45,9 +47,7 @@ export function SessionList(): React.JSX.Element {
     if (!moves.includes(event.key) || (event.target as HTMLElement).closest('input')) {
       return;
     }
-    const cards = [
-      ...(scroller.current?.querySelectorAll<HTMLElement>('.jp-sessions-card') ?? [])
-    ];
+    const cards = cardsIn(scroller.current);
     const focused = document.activeElement?.closest<HTMLElement>('.jp-sessions-card');
     const at = focused ? cards.indexOf(focused) : -1;
     if (at < 0) {
@@ -92,7 +92,12 @@ export function SessionList(): React.JSX.Element {
           />
         </div>
       )}
-      <div className="jp-sessions-scroller" ref={scroller} onKeyDown={onKeyDown}>
+      <div
+        className="jp-sessions-scroller"
+        ref={scroller}
+        onFocus={onFocus}
+        onKeyDown={onKeyDown}
+      >
         {cards(open, trans.__('Sessions'))}
         {open.length === 0 && <Nothing isFiltered={filter !== ''} />}
         <Unreadable />
