@@ -307,9 +307,13 @@ def test_a_log_is_followed_and_its_reader_leaves_nothing_there(
     server: JupyterServer, far: FarMachine, files: dict[str, Any]
 ) -> None:
     command = [sys.executable, "-m", "jupyter", "sessions", "logs", "--follow", files["id"]]
-    with subprocess.Popen(
-        command, env=server.home.env, stdout=subprocess.PIPE, text=True, cwd=server.home.work
-    ) as reader:
+    with (
+        subprocess.Popen(
+            command, env=server.home.env, stdout=subprocess.PIPE, text=True, cwd=server.home.work
+        ) as reader,
+        contextlib.ExitStack() as cleaning,
+    ):
+        cleaning.callback(reader.kill)  # or a test that fails waits for it
         assert reader.stdout is not None
         assert "Started /opt/venv/bin/python" in reader.stdout.readline()
         assert far.run("pgrep", "-fc", "remote.py follow").strip() == "1"
