@@ -104,7 +104,7 @@ def tasks() -> set[str]:
     return {name for name in names if not name.startswith("session-")}
 
 
-@pytest.mark.parametrize("timeout", [1])
+@pytest.mark.parametrize("timeout", [5])
 async def test_a_log_goes_on_through_the_end_of_its_time(api: Api, timeout: float) -> None:
     session = await api.start("echo", timeout=timeout)
     answer = await api("GET", f"sessions/{session.id}/log?follow=1")

@@ -82,8 +82,8 @@ async def test_a_command_that_is_not_there_is_named(argv: list[str]) -> None:
 async def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     argv = ["sh", "-c", f"echo $$ > {pids}; sleep 600 & echo $! >> {pids}; wait"]
-    with pytest.raises(Unreachable, match=r"sh has not answered within 0\.5 s"):
-        await LocalHost().run(argv, timeout=0.5)
+    with pytest.raises(Unreachable, match=r"sh has not answered within 3 s"):
+        await LocalHost().run(argv, timeout=3)
     end = time.monotonic() + 20
     while any(living(int(pid)) for pid in pids.read_text().split()):
         assert time.monotonic() < end

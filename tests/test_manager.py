@@ -98,8 +98,8 @@ async def test_an_unreadable_session_can_be_deleted_with_what_runs_of_it(root: P
 
 
 async def test_a_session_ends_on_time_and_warns_before(root: Path) -> None:
-    async with running(root, timeout_warning=1) as manager:
-        session = await start(manager, timeout=2)
+    async with running(root, timeout_warning=4) as manager:
+        session = await start(manager, timeout=6)
         assert session.attempt.expires is not None
         warned = await manager.wait_for(session.id, lambda s: s.attempt.warned is not None)
         assert warned.state is State.RUNNING
@@ -113,10 +113,10 @@ async def test_a_session_ends_on_time_and_warns_before(root: Path) -> None:
 
 async def test_a_session_ends_on_its_extended_time_though_no_server_runs(root: Path) -> None:
     async with running(root, max_timeout=10) as manager:
-        session = await start(manager, timeout=2)
+        session = await start(manager, timeout=5)
         session = await manager.extend(session.id, 1)
-        assert session.timeout == 3
-        with pytest.raises(InvalidRequest, match="at most 7 s"):
+        assert session.timeout == 6
+        with pytest.raises(InvalidRequest, match="at most 4 s"):
             await manager.extend(session.id, 8)
         expires = session.attempt.expires
         assert expires is not None

@@ -310,8 +310,8 @@ def test_the_end_is_told_at_once(
     began = time.monotonic()
     attempt.start(["sh", "-c", f"echo hello; {script}"])
     end = attempt.end()
-    assert time.monotonic() - began < 5  # 0.1 s on a machine with nothing else to do
-    assert end.pop("ended") == pytest.approx(time.time(), abs=5)
+    assert time.monotonic() - began < 20  # 0.1 s on a machine with nothing else to do
+    assert end.pop("ended") == pytest.approx(time.time(), abs=20)
     expected = {"exit_code": code, "signal": number, "reason": "exited", "message": message}
     assert end == {**expected, "left": []}
     assert attempt.wait("ended")["exit"]["exit_code"] == code
@@ -538,7 +538,7 @@ def test_time_runs_out(attempt: Attempt) -> None:
     assert status["deadline"] == pytest.approx(status["started"] + 1)
     end = attempt.end()
     assert (end["reason"], end["message"]) == ("timeout", "Stopped: its time was up.")
-    assert status["deadline"] <= end["ended"] < status["deadline"] + 5
+    assert status["deadline"] <= end["ended"] < status["deadline"] + 20
 
 
 def test_the_limit_can_be_moved(attempt: Attempt) -> None:
@@ -791,7 +791,7 @@ def test_in_the_foreground_as_batch_jobs_do(attempt: Attempt) -> None:
 BUSY = """
 import os, subprocess, sys, time
 end = time.monotonic() + 600
-subprocess.run([sys.executable, "-c", "sum(range(30_000_000))"])
+subprocess.run([sys.executable, "-c", "sum(range(300_000))"])
 kept = b"x" * 60_000_000
 while time.monotonic() < end:
     pass
@@ -814,7 +814,7 @@ def test_what_an_app_uses_is_sampled_soon_and_then_regularly(
     began = attempt.read("started.json")["started"]
     assert usage["samples"][0][0] > began + 1  # the first one comes after a moment
     at, cpu, memory = usage["samples"][-1]
-    assert at <= time.time()
+    assert at <= time.time() + 0.05  # it is told in tenths
     # Other tests run beside this one: it gets a part of a processor.
     assert 0.1 < cpu <= (os.cpu_count() or 1)
     assert (usage["cpu"], usage["memory"], usage["processes"]) == (cpu, memory, 1)

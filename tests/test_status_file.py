@@ -45,7 +45,10 @@ while True:
 
 def tell(attempt: Attempt, content: Any) -> None:
     text = content if isinstance(content, str) else json.dumps(content)
-    (attempt.directory / "status.json").write_text(text)
+    # Whole at once: the runner may look at any moment.
+    draft = attempt.directory.parent / "status.draft"
+    draft.write_text(text)
+    draft.replace(attempt.directory / "status.json")
 
 
 def told(attempt: Attempt) -> Any:

@@ -169,7 +169,9 @@ class Supervisor:
             if self._children.is_app_over():
                 return "exited"
             if self._limit.left <= 0:
-                return "timeout"
+                self._limit.look()  # it may have been extended since the last look
+                if self._limit.left <= 0:
+                    return "timeout"
             if not self._ready and now >= probe:
                 if not self._probe():
                     return "port_taken"

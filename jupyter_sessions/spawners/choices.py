@@ -13,6 +13,8 @@ from ..errors import SpawnerError
 
 PATIENCE = 3.0
 """Seconds that a form waits for the first answer; after that it begins with free text."""
+FAILED_AGAIN = 6.0
+"""Seconds after which one that did not answer is asked again, if somebody looks."""
 FRESHER = 1.0
 """Seconds that a form waits for an answer that is not old; after that it shows the old one."""
 
@@ -66,8 +68,7 @@ class Offered:
     async def look(self) -> None:
         """Ask if the answer is old, and wait for the next one, but not for long."""
         old = time.monotonic() - self._asked >= self._interval()
-        # One that did not answer is asked again soon: somebody looks at the form now.
-        failed = self.problem and time.monotonic() - self._asked >= 2 * PATIENCE
+        failed = self.problem and time.monotonic() - self._asked >= FAILED_AGAIN
         if self._task is None and (old or failed):
             self._asked = time.monotonic()
             self._task = asyncio.create_task(self._refresh(), name="sessions-choices")

@@ -16,6 +16,7 @@ from tornado import web
 
 from jupyter_sessions.gateway import Gateway
 from jupyter_sessions.routes import Address, Route, Waiting
+from tests.live import PATIENCE
 
 TOKEN = "the-token-of-this-server"
 HOST = "localhost:8888"
@@ -88,7 +89,7 @@ class Server:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what only the server's thread can tell."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not await self.call(condition):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 

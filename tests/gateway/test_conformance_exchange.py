@@ -250,7 +250,7 @@ async def test_an_upload_that_breaks_off_never_looks_complete(
         else:
             client.finish()
             assert b" 200 " not in await client.rest()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await recorder.broken.wait()
     await settle(server)
     assert recorder.saw("/warm-up", "/settle") == ()

@@ -28,7 +28,7 @@ async def _others(server: Server, path: str = "/other") -> None:
     """Somebody else's requests, each of which has to be answered soon."""
     async with await Client.to(server.port) as client:
         for _ in range(20):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(BOUND):
                 assert (await client.ask(get(path))).status == 200
 
 

@@ -87,12 +87,12 @@ async def _answers(client: Client, method: str) -> list[int]:
     """The status codes that come until the connection ends, or has nothing more to say."""
     statuses: list[int] = []
     while True:
-        try:
-            async with asyncio.timeout(0.1):
-                answer = await client.answer(method)
-        except TimeoutError:
+        # Not cancelled: it may have read a part of the answer by then.
+        reading = asyncio.create_task(client.answer(method))
+        await asyncio.wait({reading}, timeout=0.1)
+        if not reading.done():
             client.finish()  # the rest was taken for part of an endless body
-            answer = await client.answer(method)
+        answer = await reading
         if answer is None:
             return statuses
         statuses.append(answer.status)

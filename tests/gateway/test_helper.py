@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import sys
-import time
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -51,19 +51,21 @@ async def test_a_busy_jupyter_holds_up_no_open_connection(server: Server, put: P
         assert await wire.reader.readexactly(6) == b"hello "
         busy = asyncio.Event()
         loop = asyncio.get_running_loop()
-        released = []
+        release = threading.Event()
 
         def block() -> None:
             loop.call_soon_threadsafe(busy.set)
-            time.sleep(1)  # as a notebook that is saved does
-            released.append(True)
+            release.wait(PATIENCE)  # as a notebook that is saved does
 
         server.loop.call_soon_threadsafe(block)
         await busy.wait()
-        for _ in range(20):
-            await wire.send(b"x")
-            assert await wire.reader.readexactly(1) == b"X"
-        assert not released
+        try:
+            async with asyncio.timeout(PATIENCE / 2):
+                for _ in range(20):
+                    await wire.send(b"x")
+                    assert await wire.reader.readexactly(1) == b"X"
+        finally:
+            release.set()
 
 
 @fast
@@ -220,6 +222,6 @@ async def _join(helper: Helper, traffic: Traffic, stack: AsyncExitStack) -> None
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -15,6 +15,7 @@ from jupyter_sessions.errors import Unreachable
 from jupyter_sessions.hosts.local import LocalHost
 from jupyter_sessions.manager import SessionManager
 from jupyter_sessions.session import ENDED, Session, State
+from jupyter_sessions.spawners import choices
 from jupyter_sessions.spawners.base import Spawner
 from jupyter_sessions.spawners.batch import BatchSpawner
 from jupyter_sessions.testing import SpawnerContract
@@ -85,6 +86,12 @@ async def until_ended(manager: SessionManager, session: Session, seconds: float 
     return await until(manager, session, lambda s: s.ended, seconds)
 
 
+async def forms_of(manager: SessionManager) -> dict[str, dict[str, Any]]:
+    """The forms by spawner, once the schedulers have answered: people wait no longer than 3 s."""
+    with mock.patch.object(choices, "PATIENCE", 60.0):
+        return {form["name"]: form for form in await manager.offers.spawners()}
+
+
 async def answer(manager: SessionManager, session: Session) -> dict[str, Any]:
     """What the echo app says, reached as the gateway reaches it."""
     spawner = manager.offers.spawner(session.spawner)
@@ -99,7 +106,7 @@ async def answer(manager: SessionManager, session: Session) -> dict[str, Any]:
     finally:
         writer.close()
     head, _, body = content.partition(b"\r\n\r\n")
-    assert b" 200 " in head.splitlines()[0], head
+    assert b" 200 " in head.partition(b"\r\n")[0], head
     told: dict[str, Any] = json.loads(body)
     return told
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from .server import TOKEN, Home, JupyterServer
 from .slurm_sessions import configured, counted, login, slurm
+
+# Between a click and what it shows, processes start, on a machine that is busy.
+expect.set_options(timeout=30_000)
 
 __all__ = ["configured", "counted", "login", "slurm"]  # fixtures of another module
 CHROMIUM = [

@@ -157,7 +157,13 @@ class GridEngine:
 
     def spool(self, kind: str) -> list[Path]:
         """What the hosts and the master keep of jobs: ``active_jobs`` or ``job_scripts``."""
-        return [path for path in (self.base / "spool").glob(f"*/**/{kind}/*") if path.is_file()]
+        # Not by glob, which cannot stand that Grid Engine removes a folder meanwhile.
+        return [
+            Path(folder, name)
+            for folder, _, names in os.walk(self.base / "spool")
+            if Path(folder).name == kind
+            for name in names
+        ]
 
     def listening(self) -> dict[str, list[str]]:
         """Where something listens, by host."""

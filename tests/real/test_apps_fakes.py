@@ -104,7 +104,9 @@ def test_openvscode_server_shows_a_folder_and_its_connection_is_live(
     page.goto(server.origin + session["url"])
     expect(page.get_by_role("heading")).to_have_text(str(folder))
     expect(page.get_by_role("heading")).to_have_css("color", "rgb(3, 2, 1)")
-    page.get_by_label("Editor").press_sequentially("typed")
+    editor = page.get_by_label("Editor")
+    expect(editor).to_be_enabled()
+    editor.press_sequentially("typed")
     expect(page.locator("#output")).to_have_text("TYPED")
     end(server, session)
 

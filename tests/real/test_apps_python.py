@@ -6,6 +6,7 @@ has been stopped. The frameworks live in an environment of their own (``scripts/
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -86,12 +87,12 @@ def running(server: JupyterServer, app: str, **request: Any) -> Iterator[dict[st
 
 def ports(session: dict[str, Any]) -> list[int]:
     """The TCP ports that the session's processes listen on."""
-    return [
-        connection.laddr.port
-        for pid in marked(session["id"])
-        for connection in psutil.Process(pid).net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    found = []
+    for pid in marked(session["id"]):
+        with contextlib.suppress(psutil.NoSuchProcess):  # what helped it to start has ended
+            connections = psutil.Process(pid).net_connections("tcp")
+            found += [c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN]
+    return found
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def test_a_terminal_runs_what_is_typed_and_shows_it_again_later(
     expect(page.locator(".xterm-rows")).to_contain_text("42 ünï", timeout=30_000)
     expect(page.locator(".xterm-rows")).to_contain_text(str(server.home.work))
     expect(page.locator(".xterm-rows")).to_contain_text("256")
-    size = re.findall(r"^(\d+) (\d+)\s*$", screen(page), re.M)[-1]
+    size = wait(lambda: re.findall(r"^(\d+) (\d+)\s*$", screen(page), re.M), 30, "the size")[-1]
     assert int(size[0]) > 30  # the window's, not a default of 24 x 80
     assert int(size[1]) > 100
     page.screenshot(path=results / "terminal.png")

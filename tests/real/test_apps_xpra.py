@@ -72,7 +72,8 @@ def test_a_window_opens_changes_when_it_is_typed_into_and_nothing_is_left(
 
 
 def test_the_session_ends_with_its_program(server: JupyterServer) -> None:
-    session = server.start("xpra", options={"program": "xterm -e sleep 1"})
+    request = {"app": "xpra", "options": {"program": "xterm -e sleep 1"}}
+    session = server.post("jupyter-sessions/v1/sessions", request)
     wait(lambda: server.session(session["id"])["state"] in ("stopped", "failed"), 60, "the end")
     assert marked(session["id"]) == []
 

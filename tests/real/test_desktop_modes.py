@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -175,7 +176,7 @@ def test_one_program_fills_the_screen_and_the_session_ends_with_it(
         "resize": False,
     }
     session = server.start("desktop", options=options)
-    wait(proof.exists, 30, "the program to run")
+    wait(lambda: proof.exists() and proof.read_text(), 30, "the program to run")
     assert proof.read_text() == f"$(touch {trap}) 'a  b'\n"
     assert not trap.exists()
     page = log_in(server)
@@ -254,11 +255,14 @@ def test_what_was_killed_leaves_no_traces(server: JupyterServer, killed: list[by
     session = server.start("desktop", options={"window_manager": "openbox"})
     left = traces(server, session)
     assert left
-    commands = {p: Path(f"/proc/{p}/cmdline").read_bytes() for p in marked(session["id"])}
-    for name in killed:
-        (pid,) = [
-            pid for pid, command in commands.items() if name in b" ".join(command.split(b"\0")[:2])
-        ]
-        os.kill(pid, signal.SIGKILL)
+    commands = {}
+    for pid in marked(session["id"]):
+        with contextlib.suppress(OSError):  # what helped it to start has ended
+            commands[pid] = b" ".join(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2])
+    found = [[pid for pid, command in commands.items() if name in command] for name in killed]
+    assert [len(pids) for pids in found] == [1] * len(killed)
+    for (pid,) in found:
+        with contextlib.suppress(ProcessLookupError):  # its supervisor was quicker
+            os.kill(pid, signal.SIGKILL)
     ended(server, session)
     assert [path for path in left if path.exists()] == []

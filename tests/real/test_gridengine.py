@@ -30,7 +30,16 @@ from jupyter_sessions.testing import SpawnerContract
 
 from ..managers import running, starts
 from ..processes import marked
-from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
+from .batch import (
+    BatchContract,
+    Counted,
+    answer,
+    begin,
+    forms_of,
+    until,
+    until_ended,
+    until_running,
+)
 from .gridengine import GridEngine, cell
 from .server import wait
 
@@ -70,7 +79,7 @@ async def test_a_session_runs_as_a_job_and_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setenv("SHELL", "/bin/bash")
     async with running(root, spawners={"ge": QUICK}) as manager:
-        forms = {form["name"]: form for form in await manager.offers.spawners()}
+        forms = await forms_of(manager)
         assert forms["ge"]["options"]["properties"]["queue"]["enum"] == ["all.q", "short.q"]
         asked = {"cpus": 2, "hours": 1, "queue": "all.q"}
         session = await until_running(manager, await begin(manager, "ge", resources=asked))
@@ -144,7 +153,7 @@ async def test_each_end_is_told_as_what_it_was(engine: GridEngine, root: Path) -
             assert (ended.attempt.reason, ended.state) == ("cancelled", State.STOPPED)
 
         async def in_good_order() -> None:
-            session = await begin(manager, "ge", resources={"hours": 0.005})
+            session = await begin(manager, "ge", resources={"hours": 0.02})
             session = await until_running(manager, session)
             ended = await until_ended(manager, session)
             assert (ended.attempt.reason, ended.state) == ("timeout", State.STOPPED)
@@ -397,7 +406,7 @@ async def test_the_form_offers_what_grid_engine_has(engine: GridEngine, root: Pa
         "few": {**QUICK, "queues": ["short.q"], "directives": {"hours": {"default": 0.25}}},
     }
     async with running(root, spawners=traits) as manager:
-        forms = {form["name"]: form for form in await manager.offers.spawners()}
+        forms = await forms_of(manager)
         assert forms["all"]["available"], forms["all"]["unavailable_reason"]
         everything = forms["all"]["options"]["properties"]
         assert everything["queue"]["enum"] == ["all.q", "short.q"]
@@ -455,7 +464,7 @@ class TestContract(BatchContract):
         """Its supervisor cannot end it in good order, so Grid Engine does."""
 
         async def test(spawner: Spawner) -> None:
-            launch = self.launch(resources={"hours": 5 / 3600})
+            launch = self.launch(resources={"hours": 20 / 3600})
             handle = await self.start(spawner, launch)
             await self.report(spawner, handle, Status.ALIVE)
             for pid in marked(launch.session_id):

@@ -67,7 +67,8 @@ def test_tile_form_progress_vs_code_and_stop(
     expect(window.dialog).to_contain_text("Start VS Code")
     window.page.screenshot(path=results / "lab-form.png")
     window.dialog.get_by_role("button", name="Start", exact=True).click()
-    expect(window.tab.get_by_role("list", name="Progress")).to_be_visible()
+    progress = window.tab.get_by_role("list", name="Progress")
+    expect(progress.or_(window.tab.locator("iframe")).first).to_be_visible()
 
     frame = window.frame()
     vscode.wait_for_workbench(frame)

@@ -27,7 +27,16 @@ from jupyter_sessions.testing import SpawnerContract
 
 from ..managers import running
 from ..processes import marked
-from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
+from .batch import (
+    BatchContract,
+    Counted,
+    answer,
+    begin,
+    forms_of,
+    until,
+    until_ended,
+    until_running,
+)
 
 FAKE = Path(__file__).parent / "fakes" / "pbs" / "fake_pbs.py"
 IN_THE_QUEUE = {"profile": "queue"}
@@ -104,7 +113,7 @@ def pbs(
 
 async def test_a_session_runs_as_a_job_and_leaves_nothing_behind(pbs: FakePbs, root: Path) -> None:
     async with running(root, spawners={"pbs": pbs.traits}) as manager:
-        forms = {form["name"]: form for form in await manager.offers.spawners()}
+        forms = await forms_of(manager)
         assert forms["pbs"]["options"]["properties"]["queue"]["enum"] in (["workq"], ["batch"])
         asked = {"cpus": 2, "memory": 0.5, "hours": 1}
         session = await until_running(manager, await begin(manager, "pbs", resources=asked))
@@ -313,7 +322,7 @@ class TestContract(BatchContract):
         """Its supervisor cannot end it in good order, so PBS does."""
 
         async def test(spawner: Spawner) -> None:
-            launch = self.launch(resources={"hours": 4 / 3600})
+            launch = self.launch(resources={"hours": 20 / 3600})
             handle = await self.start(spawner, launch)
             await self.report(spawner, handle, Status.ALIVE)
             for pid in marked(launch.session_id):

@@ -146,6 +146,7 @@ async def test_the_same_through_a_login_node(
         spawner = manager.offers.spawner("hpc")
         async with asyncio.timeout(60):
             while "enum" not in spawner.options_schema()["properties"]["partition"]:
+                await spawner.host.home()  # as long as the login takes
                 assert await spawner.available() == ""
                 await asyncio.sleep(0.1)
         session = await begin(manager, "hpc", resources=SMALL, cwd="/")

@@ -19,7 +19,7 @@ from jupyter_sessions.session import Session, State
 
 from ..managers import running
 from ..processes import marked
-from .batch import Counted, answer, begin, until, until_ended, until_running
+from .batch import Counted, answer, begin, forms_of, until, until_ended, until_running
 from .server import wait
 from .slurm import Slurm, cluster
 from .slurm_sessions import QUICK, SMALL, gone, jobs
@@ -67,7 +67,7 @@ def accounting(slurm: Slurm) -> Accounting:
 
 async def form(manager: SessionManager, spawner: str) -> dict[str, Any]:
     """The schema of the form's resources, once Slurm has been asked."""
-    forms = {each["name"]: each for each in await manager.offers.spawners()}
+    forms = await forms_of(manager)
     assert forms[spawner]["available"], forms[spawner]["unavailable_reason"]
     schema: dict[str, Any] = forms[spawner]["options"]
     return schema

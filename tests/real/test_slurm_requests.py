@@ -10,7 +10,7 @@ from jupyter_sessions.errors import InvalidRequest
 from jupyter_sessions.session import State
 
 from ..managers import running
-from .batch import Counted, answer, begin, until_ended, until_running
+from .batch import Counted, answer, begin, forms_of, until_ended, until_running
 from .slurm import Slurm
 from .slurm_sessions import QUICK, SMALL, jobs
 
@@ -90,7 +90,7 @@ async def test_the_form_offers_what_slurm_has(slurm: Slurm, root: Path) -> None:
             "gpus": {"maximum": 1, "default": 1}, "reservation": False}},
     }  # fmt: skip
     async with running(root, spawners=traits) as manager:
-        forms = {form["name"]: form for form in await manager.offers.spawners()}
+        forms = await forms_of(manager)
         assert forms["all"]["available"], forms["all"]["unavailable_reason"]
         everything = forms["all"]["options"]["properties"]
         assert everything["partition"]["enum"] == ["debug", "urgent", "gpu"]

@@ -158,6 +158,7 @@ async def offered(manager: SessionManager, spawner: str) -> dict[str, Any]:
     """What the form says of partitions, once Slurm has been asked."""
     place = manager.offers.spawner(spawner)
     async with asyncio.timeout(60):
+        await place.host.home()  # as long as the login takes
         while True:
             assert await place.available() == ""
             partitions: dict[str, Any] = place.options_schema()["properties"]["partition"]

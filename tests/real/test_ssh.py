@@ -441,6 +441,6 @@ def test_at_the_end_nothing_is_left_here_or_there(
     server.stop()
     wait(lambda: not masters(server.home), 40, "the connection to end")
     assert sockets(server.home) == []
-    assert far.processes("JUPYTER_SESSIONS_") == []
     assert far.files(f"{KEPT}/sessions") == []
-    assert far.run("pgrep", "-u", "ada", check=False) == ""
+    wait(lambda: not far.processes("JUPYTER_SESSIONS_"), 20, "its processes to end")
+    wait(lambda: not far.run("pgrep", "-u", "ada", check=False), 20, "the login to end")

@@ -514,7 +514,7 @@ def test_a_login_that_hangs_is_told_from_a_host_that_does_not_answer(
     os.environ["SSH_AUTH_SOCK"] = str(agent.path)  # `runtime` takes it away again
     agent._process.send_signal(19)
     try:
-        said = trouble(far, config_file=configuration("", key=""), connect_timeout=2)
+        said = trouble(far, config_file=configuration("", key=""), connect_timeout=8)
     finally:
         agent._process.send_signal(18)
     assert "far answers, but the login does not end" in said

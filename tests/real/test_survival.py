@@ -50,7 +50,7 @@ def test_two_of_three_are_as_they_were_and_one_has_ended(
             s["id"] for s in (editor, screen, files)
         }
         ended = wait(
-            lambda: (s := second.session(files["id"]))["state"] == "failed" and s, 10, "the end"
+            lambda: (s := second.session(files["id"]))["state"] == "failed" and s, 60, "the end"
         )
         assert ended["attempt"] == 1
         assert ended["ended"]

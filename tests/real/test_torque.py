@@ -27,7 +27,16 @@ from jupyter_sessions.testing import SpawnerContract
 
 from ..managers import running
 from ..processes import marked
-from .batch import BatchContract, Counted, answer, begin, until, until_ended, until_running
+from .batch import (
+    BatchContract,
+    Counted,
+    answer,
+    begin,
+    forms_of,
+    until,
+    until_ended,
+    until_running,
+)
 from .slurm import Slurm, cluster
 
 WRAPPERS = Path(sys.prefix) / "share" / "slurm-wlm-torque" / "usr" / "bin"
@@ -80,7 +89,7 @@ async def gone(slurm: Slurm, session: Session) -> bool:
 
 async def test_a_session_runs_on_a_node_and_leaves_nothing_behind(slurm: Slurm, root: Path) -> None:
     async with running(root, spawners={"pbs": QUICK}) as manager:
-        forms = {form["name"]: form for form in await manager.offers.spawners()}
+        forms = await forms_of(manager)
         queue = forms["pbs"]["options"]["properties"]["queue"]
         assert set(queue["enum"]) == {"debug", "urgent", "gpu"}
         asked = {**SMALL, "cpus": 2, "queue": "gpu"}

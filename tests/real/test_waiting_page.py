@@ -46,14 +46,14 @@ def test_a_failed_app_says_why_and_can_be_started_again(
     name = "<script>document.title = 'broken'</script>"
     request = {"app": "echo", "name": name, "options": {"exit": 1}}
     session = server.post("jupyter-sessions/v1/sessions", request)
-    wait(lambda: server.session(session["id"])["state"] == "failed", 5, "the failure")
+    wait(lambda: server.session(session["id"])["state"] == "failed", 40, "the failure")
     page.goto(server.origin + session["url"])
     expect(page.get_by_role("heading", name=name)).to_be_visible()
     expect(page.locator("body")).to_contain_text("code 1")
     expect(page.locator("#log")).to_contain_text("echo goes away")
     page.screenshot(path=results / "failed.png")
     page.get_by_role("button", name="Start again").click()
-    wait(lambda: server.session(session["id"])["attempt"] == 2, 10, "the second attempt")
+    wait(lambda: server.session(session["id"])["attempt"] == 2, 40, "the second attempt")
     expect(page.locator("#log")).to_contain_text("echo goes away")
     expect(page.get_by_role("button", name="Start again")).to_be_visible()
 

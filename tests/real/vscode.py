@@ -53,8 +53,12 @@ def run(page: Page, frame: Page | Frame, command: str) -> None:
     def is_offered() -> bool:
         # The palette lists what there is when it opens, and no more.
         page.keyboard.press("F1")
-        page.keyboard.type(command)
-        expect(frame.get_by_role("option").first).to_be_visible()
+        try:
+            expect(frame.locator(".quick-input-widget input").first).to_be_focused(timeout=5000)
+            page.keyboard.type(command)
+            expect(frame.get_by_role("option").first).to_be_visible(timeout=5000)
+        except AssertionError:
+            return False  # it does not listen to the keyboard yet
         if option.is_visible():
             return True
         page.keyboard.press("Escape")
