@@ -508,10 +508,13 @@ def test_an_address_that_swallows_packets_is_a_timeout(
 
 
 def test_a_login_that_hangs_is_told_from_a_host_that_does_not_answer(
-    far: FarMachine, configuration: Configure, agents: Callable[..., Agent]
+    far: FarMachine,
+    configuration: Configure,
+    agents: Callable[..., Agent],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     agent = agents()
-    os.environ["SSH_AUTH_SOCK"] = str(agent.path)  # `runtime` takes it away again
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(agent.path))
     agent._process.send_signal(19)
     try:
         said = trouble(far, config_file=configuration("", key=""), connect_timeout=8)
